@@ -1,0 +1,49 @@
+# `make demo` and `make test` set everything up by themselves; neither needs root.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench lint format docs clean
+
+help:            ## show the targets
+	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 20
+
+setup: $(STAMP)  ## create .venv with everything the other targets need
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version) found. Set PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "python3-venv is missing. Install it: sudo apt install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)   ## record one session with simulated cameras and audit it (ARGS="--cameras 6 --seconds 20")
+	$(BIN)/manager demo $(ARGS)
+
+test: $(STAMP)   ## run the tests (ARGS="-k grid")
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+bench: $(STAMP)  ## measure: release error, hot path, streams, latency, audit
+	$(BIN)/python -m bench $(ARGS)
+
+lint: $(STAMP)   ## format check, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(STAMP)   ## build the documentation into site/
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean:           ## remove what the other targets made
+	rm -rf $(VENV) site build *.egg-info

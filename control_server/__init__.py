@@ -1,0 +1,1 @@
+"""Runs on the server: the manager, its sessions and their audit."""

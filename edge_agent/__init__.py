@@ -1,0 +1,1 @@
+"""Runs on a node: cameras, release timer, encoder, spool and stream."""

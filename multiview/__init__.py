@@ -1,0 +1,1 @@
+"""Any footage on one timeline."""
