@@ -1,0 +1,13 @@
+"""Sources of video behind one contract."""
+
+from multiview.sources._contract import (
+    NS_PER_S,
+    Clock,
+    Frame,
+    Image,
+    Picture,
+    VideoMetadata,
+    VideoSource,
+)
+
+__all__ = ["NS_PER_S", "Clock", "Frame", "Image", "Picture", "VideoMetadata", "VideoSource"]
