@@ -38,7 +38,7 @@ class EventKind(enum.IntEnum):
     """What happened. The comment names the payload."""
 
     RELEASE = 1  # RELEASE_STRUCT: a capture request was queued
-    FRAME = 2  # the FrameRecord: a frame came from the sensor and was handed over
+    FRAME = 2  # the FrameRecord and PICTURE_STRUCT: a frame came and was handed over
     LOST = 3  # LOST_STRUCT: a slot is known to be lost, and where
     ENCODED = 4  # ENCODED_STRUCT: the frame's access unit is whole in the spool
     CLOCK = 5  # CLOCK_STRUCT: what is known of CLOCK_REALTIME
@@ -59,6 +59,10 @@ class LossPlace(enum.IntEnum):
     FILE = 5  # once in a file, no longer readable there
 
 
+PICTURE_STRUCT = struct.Struct("<q")
+"""Follows the FrameRecord in a FRAME event: what the worker needs to get the picture. A simulated
+sensor gives the true exposure midpoint (UTC ns) that the optical clock shows, other backends the
+number of a buffer or of a file's frame."""
 RELEASE_STRUCT = struct.Struct("<Qqqb")  # slot, target_ns (Tn), released_ns, rank (0 = spin)
 RELEASE_DTYPE = np.dtype(
     [("slot", "<u8"), ("target_ns", "<i8"), ("released_ns", "<i8"), ("rank", "i1")]
