@@ -9,5 +9,15 @@ from multiview.sources._contract import (
     VideoMetadata,
     VideoSource,
 )
+from multiview.sources._file import FileVideoSource
 
-__all__ = ["NS_PER_S", "Clock", "Frame", "Image", "Picture", "VideoMetadata", "VideoSource"]
+__all__ = [
+    "NS_PER_S",
+    "Clock",
+    "FileVideoSource",
+    "Frame",
+    "Image",
+    "Picture",
+    "VideoMetadata",
+    "VideoSource",
+]

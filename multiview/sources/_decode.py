@@ -1,0 +1,84 @@
+"""From packets to numbered pictures: which picture a packet became is told by the decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import av
+
+from multiview.sources._index import FrameIndex
+from multiview.sources._packets import PacketFile, VideoPacket
+from multiview.sources._prefetch import Prefetch
+
+Numbered: TypeAlias = tuple[int, av.VideoFrame]
+
+
+def decode_packets(file: PacketFile, entry: int) -> Iterator[Numbered]:
+    """Pictures with their packets' numbers, in order of presentation, from packet ``entry`` on.
+
+    The number travels through the decoder with the packet, so a picture is identified even if
+    time stamps are missing, wrong or repeated. A packet that cannot be decoded gives no picture.
+    """
+    codec = None
+    for number, packet in file.packets_from(entry):
+        codec = packet.stream.codec_context
+        packet.opaque = number
+        yield from _pictures(codec, packet)
+    if codec is not None:
+        yield from _pictures(codec, None)
+
+
+def _pictures(codec: av.VideoCodecContext, packet: VideoPacket | None) -> Iterator[Numbered]:
+    try:
+        for picture in codec.decode(packet):
+            if isinstance(picture.opaque, int):
+                yield picture.opaque, picture
+    except (av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError):
+        return
+
+
+def decoded_order(file: PacketFile) -> list[int]:
+    """Packet numbers in the order in which the decoder shows them; costs decoding the file.
+
+    Packets that give no picture keep the place they have in the file.
+    """
+    shown = [number for number, _ in decode_packets(file, 0)]
+    lost = sorted(set(range(len(file.rows))) - set(shown))
+    order = list(dict.fromkeys(shown))
+    for number in lost:
+        order.insert(number, number)
+    return order
+
+
+class DecodeRun:
+    """One run of the decoder from a frame's entry point on, as numbered frames.
+
+    ``next_number`` is the lowest frame number still to come.
+    """
+
+    def __init__(self, file: PacketFile, index: FrameIndex, first: int) -> None:
+        entry = int(index.entry_of_frame[first])
+        self.next_number = max(0, int(index.frame_of_packet[entry]))
+        self._pictures: Iterator[Numbered] = decode_packets(file, entry)
+        self._prefetch: Prefetch[Numbered] | None = None
+        self._index = index
+
+    def read_ahead(self, depth: int) -> None:
+        """From now on decode in a thread, up to ``depth`` pictures ahead."""
+        if self._prefetch is None:
+            self._pictures = self._prefetch = Prefetch(self._pictures, depth)
+
+    def __iter__(self) -> Iterator[Numbered]:
+        """Go on, without pictures that an edit list hides or that refer to an earlier group."""
+        for packet_number, picture in self._pictures:
+            number = int(self._index.frame_of_packet[packet_number])
+            if number >= self.next_number:
+                self.next_number = number + 1
+                yield number, picture
+        self.next_number = len(self._index)
+
+    def close(self) -> None:
+        """Stop decoding."""
+        if self._prefetch is not None:
+            self._prefetch.close()

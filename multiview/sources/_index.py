@@ -1,0 +1,167 @@
+"""Where every frame of a file is and when it was shown, from its packets alone.
+
+Containers lie about frame counts and rates, so neither is used: the index is made of the
+packets that are really there. A *packet number* counts packets in the order of the file, a
+*frame number* counts frames in the order of presentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+NS_PER_S = 1_000_000_000
+LATEST_NS = 2**62
+"""A time beyond ±146 years is damage, and would overflow the arithmetic of differences."""
+
+Times = NDArray[np.int64]
+Numbers = NDArray[np.int64]
+
+
+class PacketRow(NamedTuple):
+    """What the container says of one packet; stamps in ticks of the stream's time base."""
+
+    pts: int | None
+    dts: int | None
+    position: int | None
+    size: int
+    key: bool
+    discard: bool
+    """True for what an edit list cuts away: needed to decode others, never shown."""
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """Times and decoding entry points of all frames, in order of presentation."""
+
+    times_ns: Times
+    packet_of_frame: Numbers
+    frame_of_packet: Numbers
+    """-1 for a packet that is not shown."""
+    entry_of_frame: Numbers
+    """The key packet at which decoding has to start to get this frame undamaged."""
+    estimated: NDArray[np.bool_]
+    """True where the container had no time for the frame."""
+
+    def __len__(self) -> int:
+        return len(self.times_ns)
+
+    def nearest(self, time_ns: int) -> int:
+        """Number of the frame nearest in time; of two equally near, the earlier."""
+        after = self.first_from(time_ns)
+        if after == 0:
+            return 0
+        if after == len(self):
+            return self.first_from(int(self.times_ns[-1]))
+        early, late = int(self.times_ns[after - 1]), int(self.times_ns[after])
+        return after if late - time_ns < time_ns - early else self.first_from(early)
+
+    def first_from(self, time_ns: int) -> int:
+        """Number of the first frame at or after this time; ``len(self)`` if there is none."""
+        limited = max(-LATEST_NS, min(LATEST_NS, time_ns))
+        return int(np.searchsorted(self.times_ns, limited, side="left"))
+
+    @property
+    def period_ns(self) -> int:
+        """Median distance of neighbouring frames; 0 for fewer than two frames."""
+        return int(np.median(np.diff(self.times_ns))) if len(self) > 1 else 0
+
+
+def ticks_to_ns(ticks: int, time_base: Fraction) -> int:
+    """Exact conversion, rounded to the nearest nanosecond."""
+    scale, per = time_base.numerator * NS_PER_S, time_base.denominator
+    return (2 * ticks * scale + per) // (2 * per)
+
+
+def presentation_order(rows: Sequence[PacketRow]) -> list[int] | None:
+    """Packet numbers in order of presentation, or None if the stamps do not tell it."""
+    stamps = [row.pts for row in rows]
+    if any(pts is None for pts in stamps):
+        return None
+    return sorted(range(len(rows)), key=lambda number: (stamps[number], number))
+
+
+def build_index(
+    rows: Sequence[PacketRow],
+    order: Sequence[int],
+    time_base: Fraction,
+    assumed_period: Fraction,
+) -> FrameIndex:
+    """The index of packets ``rows`` that are shown in ``order``.
+
+    ``assumed_period`` in seconds is used only where the container has no times at all.
+    """
+    stamps, known = _times_in_order(rows, order, time_base, assumed_period)
+    shown = [place for place, number in enumerate(order) if not rows[number].discard]
+    packets = np.array([order[place] for place in shown], dtype=np.int64)
+    frame_of_packet = np.full(len(rows), -1, dtype=np.int64)
+    frame_of_packet[packets] = np.arange(len(packets))
+    return FrameIndex(
+        times_ns=stamps[shown],
+        packet_of_frame=packets,
+        frame_of_packet=frame_of_packet,
+        entry_of_frame=_entries(rows, order)[packets],
+        estimated=~known[shown],
+    )
+
+
+def _times_in_order(
+    rows: Sequence[PacketRow], order: Sequence[int], time_base: Fraction, assumed_period: Fraction
+) -> tuple[Times, NDArray[np.bool_]]:
+    """Time of every packet in ``order``, never decreasing, and whether the container knew it."""
+    ticks = [rows[number].pts for number in order]
+    if all(tick is None for tick in ticks):
+        ticks = _decoding_stamps(rows)
+    times = [None if tick is None else ticks_to_ns(tick, time_base) for tick in ticks]
+    places = [p for p, time in enumerate(times) if time is not None and abs(time) < LATEST_NS]
+    known = np.zeros(len(order), dtype=np.bool_)
+    known[places] = True
+    sure = np.maximum.accumulate(np.array([times[p] for p in places], dtype=np.int64))
+    period_ns = max(1, round(assumed_period * NS_PER_S))
+    return _fill(len(order), np.array(places, dtype=np.int64), sure, period_ns), known
+
+
+def _decoding_stamps(rows: Sequence[PacketRow]) -> list[int | None]:
+    """AVI and its like store no presentation times: the k-th frame shown gets the k-th stamp."""
+    stamps = sorted(row.dts for row in rows if row.dts is not None)
+    return list(stamps) if len(stamps) == len(rows) else [None] * len(rows)
+
+
+def _fill(count: int, places: Numbers, sure: Times, period_ns: int) -> Times:
+    """Known times at their places, straight lines between, ``period_ns`` steps outside."""
+    if not len(places):
+        return np.arange(count, dtype=np.int64) * period_ns
+    at = np.arange(count, dtype=np.int64)
+    base = int(sure[0])
+    between = np.interp(at, places, (sure - base).astype(np.float64))
+    filled = base + np.rint(between).astype(np.int64)
+    filled[places] = sure
+    before, behind = at < places[0], at > places[-1]
+    filled[before] = sure[0] - (places[0] - at[before]) * period_ns
+    filled[behind] = sure[-1] + (at[behind] - places[-1]) * period_ns
+    return filled
+
+
+def _entries(rows: Sequence[PacketRow], order: Sequence[int]) -> Numbers:
+    """For every packet the last key packet that precedes it both in the file and on screen.
+
+    The second condition matters for open groups of pictures, whose leading pictures follow
+    their key packet in the file but refer to the group before.
+    """
+    place = np.empty(len(rows), dtype=np.int64)
+    place[list(order)] = np.arange(len(order))
+    keys = np.array([n for n, row in enumerate(rows) if row.key], dtype=np.int64)
+    if not len(keys):
+        return np.zeros(len(rows), dtype=np.int64)
+    number = np.arange(len(rows))
+    candidate = np.searchsorted(keys, number, side="right") - 1
+    while True:
+        late = (candidate >= 0) & (place[keys[candidate]] > place)
+        if not late.any():
+            return np.where(candidate >= 0, keys[candidate], 0)
+        candidate[late] -= 1

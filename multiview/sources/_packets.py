@@ -1,0 +1,179 @@
+"""Numbered packets of a file's video stream, from any place on."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from multiview.errors import SourceError, SourceOpenError, SourceStalledError
+from multiview.sources._index import PacketRow
+
+MAX_PIXELS = 8192 * 8192
+"""A damaged header may claim any size; no camera's picture is larger than this."""
+READ_TIMEOUT_S = 20.0
+"""A local or network disk that gives nothing for so long is taken for stalled."""
+FORMATS_WITHOUT_PTS = frozenset({"avi"})
+"""FFmpeg guesses presentation times for these containers, and errs with B-frames."""
+
+VideoPacket: TypeAlias = "av.Packet[VideoStream]"
+
+
+class PacketFile:
+    """One open file; remembers its packets so that each can be found again after a seek."""
+
+    def __init__(self, path: Path, *, hardware: av.codec.hwaccel.HWAccel | None = None) -> None:
+        self.path = path
+        self._hardware = hardware
+        self.container, self.stream = self._open()
+        self.rows: list[PacketRow] = []
+        self._numbers: dict[tuple[int | None, int, int | None], int] = {}
+        self._at_start = True
+
+    def scan(self) -> tuple[str, ...]:
+        """Read every packet once; returns what was found wrong."""
+        findings = []
+        corrupt = False
+        try:
+            for packet in self._read():
+                self.rows.append(self._row(packet))
+                corrupt = packet.is_corrupt
+        except av.error.FFmpegError as error:
+            findings.append(f"unreadable after packet {len(self.rows)}: {error.strerror}")
+        if corrupt:
+            self.rows.pop()
+            findings.append("cut off within a frame, which is left out")
+        self._numbers = {
+            _identity(row): number for number, row in reversed([*enumerate(self.rows)])
+        }
+        return tuple(findings)
+
+    def packets_from(self, number: int) -> Iterator[tuple[int, VideoPacket]]:
+        """Packets ``number``, ``number + 1``, ... with their numbers."""
+        for found, packet in self._landed_at_or_before(number):
+            if found >= number:
+                yield found, packet
+
+    def close(self) -> None:
+        """Close the file."""
+        self.container.close()
+
+    def _open(self) -> tuple[InputContainer, VideoStream]:
+        _check_regular(self.path)
+        try:
+            container = av.open(
+                str(self.path), mode="r", timeout=READ_TIMEOUT_S, hwaccel=self._hardware
+            )
+        except av.error.ExitError as error:
+            raise SourceStalledError(f"{self.path}: no answer in {READ_TIMEOUT_S:.0f} s") from error
+        except (av.error.FFmpegError, ValueError) as error:
+            raise SourceOpenError(
+                f"{self.path} cannot be read as a video: {error}",
+                hint="A recording cut off before its end was written may be lost as MP4: try a "
+                "repair tool, and record to Matroska or fragmented MP4.",
+            ) from error
+        try:
+            return container, _video_stream(container, self.path)
+        except SourceError:
+            container.close()
+            raise
+
+    def _read(self) -> Iterator[VideoPacket]:
+        self._at_start = False
+        try:
+            for packet in self.container.demux(self.stream):
+                if packet.size:
+                    yield packet
+        except av.error.ExitError as error:
+            raise SourceStalledError(f"{self.path}: no data for {READ_TIMEOUT_S:.0f} s") from error
+
+    def _row(self, packet: VideoPacket) -> PacketRow:
+        pts = None if self.container.format.name in FORMATS_WITHOUT_PTS else packet.pts
+        return PacketRow(
+            pts, packet.dts, packet.pos, packet.size, packet.is_keyframe, packet.is_discard
+        )
+
+    def _landed_at_or_before(self, number: int) -> Iterator[tuple[int, VideoPacket]]:
+        """Numbered packets from some place at or before ``number``."""
+        for stamp in self._seek_stamps(number):
+            packets = self._numbered_after_seek(stamp)
+            first = next(packets, None)
+            if first is not None and first[0] <= number:
+                yield first
+                yield from packets
+                return
+        yield from self._numbered(self._read_from_start())
+
+    def _numbered_after_seek(self, stamp: int) -> Iterator[tuple[int, VideoPacket]]:
+        try:
+            self.container.seek(stamp, stream=self.stream)
+        except av.error.FFmpegError:
+            return
+        yield from self._numbered(self._read())
+
+    def _seek_stamps(self, number: int) -> Iterator[int]:
+        """Where to seek for a key packet: its own stamps, then those of earlier key packets."""
+        keys = [n for n in range(number, -1, -1) if self.rows[n].key][:3] if number else []
+        for key in keys:
+            row = self.rows[key]
+            stamps = [stamp for stamp in (row.pts, row.dts) if stamp is not None]
+            yield from dict.fromkeys(stamps)
+
+    def _numbered(self, packets: Iterator[VideoPacket]) -> Iterator[tuple[int, VideoPacket]]:
+        for packet in packets:
+            number = self._numbers.get(_identity(self._row(packet)))
+            if number is not None:
+                yield number, packet
+
+    def _read_from_start(self) -> Iterator[VideoPacket]:
+        """Open anew, unless nothing was read yet: not every format can seek to its start."""
+        if not self._at_start:
+            self.container.close()
+            self.container, self.stream = self._open()
+        return self._read()
+
+
+def _identity(row: PacketRow) -> tuple[int | None, int, int | None]:
+    """What stays equal after a seek: place and size, and the stamp that tells repeats apart.
+
+    Decoding stamps do not: demuxers derive them anew after a seek.
+    """
+    return row.position, row.size, row.pts
+
+
+def _check_regular(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise SourceOpenError(f"Video file not found: {path} ({error.strerror})") from error
+    if not stat.S_ISREG(mode):
+        raise SourceOpenError(f"{path} is not a regular file", hint="Give a video file's path.")
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The first video stream that is no cover picture, all other streams switched off."""
+    stills = av.stream.Disposition.attached_pic
+    videos = [s for s in container.streams.video if not s.disposition & stills]
+    if not videos:
+        raise SourceOpenError(f"{path} holds no video stream")
+    for other in container.streams:
+        other.discard = av.stream.Discard.default if other is videos[0] else av.stream.Discard.all
+    stream = videos[0]
+    if stream.codec_context is None:
+        raise SourceOpenError(f"{path}: FFmpeg has no decoder for its video")
+    if not 0 < stream.width * stream.height <= MAX_PIXELS:
+        raise SourceOpenError(f"{path} claims pictures of {stream.width}x{stream.height}")
+    stream.codec_context.copy_opaque = True  # a picture tells which packet it came from
+    return stream
+
+
+def assumed_rate(stream: VideoStream) -> Fraction:
+    """Frames per second for streams without any times: the codec's word, else FFmpeg's guess."""
+    rates: tuple[Any, ...] = (stream.codec_context.framerate, stream.average_rate)
+    return next((Fraction(rate) for rate in rates if rate), Fraction(25))
