@@ -1,0 +1,257 @@
+"""The genlock controller: estimate, look past the control delay, choose a whole number of lines."""
+
+from collections import deque
+from fractions import Fraction
+from typing import NamedTuple, Protocol
+
+from capture_protocol.frame import LockState
+from edge_agent.genlock.estimator import PhaseEstimator
+from edge_agent.genlock.headroom import check_headroom
+from edge_agent.genlock.lock import LockDetector
+from edge_agent.genlock.plan import FramePlan
+from edge_agent.sensor import FrameDurationLimits, SensorMode
+
+_NS_PER_S = 1_000_000_000
+_JUMP_FRAMES = 4  # outliers in a row that agree are no outliers: the sensor has moved
+_JUMP_AGREEING = 3  # one of them may be a late interrupt
+_BOUND_SIGMAS = 2.576  # 99 % of a normal distribution, two-sided
+_LOST_FRAMES = 30  # outliers in a row that never agree: begin again
+_LOST_RATE_SIGMA = 3_000e-6  # then also doubt the mode's line time (rounded in a data sheet)
+_LONGEST_PULL_NS = 1e9  # a late sensor that cannot catch up within this lets one slot pass
+_GRID_RATE_MEMORY = 1 / 64  # frames to learn the grid's period in monotonic time
+_GRID_RATE_TOLERANCE = 500e-6  # a larger change between two slots is a step of the rig's clock
+
+
+class ObservedFrame(Protocol):
+    """What the genlock needs of a delivered frame; times in ns, stamps monotonic."""
+
+    @property
+    def sequence(self) -> int:
+        """Sensor frame number; gaps are lost frames."""
+
+    @property
+    def cookie(self) -> int:
+        """Cookie of the command whose request this frame fills."""
+
+    @property
+    def frame_start_ns(self) -> int:
+        """Stamp of the frame start."""
+
+    @property
+    def exposure_ns(self) -> int:
+        """Exposure time of this frame."""
+
+    @property
+    def frame_duration_ns(self) -> int:
+        """Nominal time to the next frame start; 0 if the camera does not tell."""
+
+
+class Command(NamedTuple):
+    """What to put into the next request."""
+
+    cookie: int
+    """Identifies the command; the frame that fills the request must bring it back."""
+    limits: FrameDurationLimits
+    """Both limits are equal: exactly one frame length is allowed."""
+    lines: int
+    """The same frame length in lines."""
+
+
+class PhaseReport(NamedTuple):
+    """What is known about one frame's place on the grid."""
+
+    state: LockState
+    phase_error_ns: float
+    """Estimated exposure midpoint of the middle row minus the nearest Tn."""
+    uncertainty_ns: float
+    """Bound (99 %) of that estimate's error; a constant latency of the stamps cannot be seen."""
+    frame_start_ns: int
+    """Estimated frame start: the stamp without its jitter."""
+    outlier: bool
+    """The stamp was too far from the prediction to be believed."""
+    rate_ppm: float
+    """How much slower than nominal the sensor runs, against the monotonic clock."""
+
+
+class Genlock:
+    """Phase-locks one sensor to the grid; see the package for how to drive it.
+
+    ``rate_hz`` is the grid's exact rate. Raises HeadroomError for a rate the mode cannot be
+    steered at. ``vblank_delay`` overrides the mode's control delay (frames).
+    """
+
+    def __init__(
+        self, mode: SensorMode, rate_hz: Fraction, *, vblank_delay: int | None = None
+    ) -> None:
+        check_headroom(mode, rate_hz)
+        self.mode = mode
+        self._period_ns = float(_NS_PER_S / rate_hz)
+        self._slot_period_ns = self._period_ns  # the same on the monotonic clock, as learned
+        delay = mode.vblank_delay if vblank_delay is None else vblank_delay
+        self._plan = FramePlan(delay, round(self._period_ns / mode.line_time_ns))
+        self._estimator = PhaseEstimator()
+        self._detector = LockDetector(mode.line_time_ns)
+        self._residuals: deque[float] = deque(maxlen=_JUMP_FRAMES)
+        self._rejected = 0
+        self._silent_slots = 0
+        self._slot_ns = 0  # a near slot, to which the estimator's phase refers
+        self._seen = False
+        self._target_ns = -mode.midpoint_offset_ns(0.0)
+        self._report = PhaseReport(LockState.FREE, 0.0, self._period_ns, 0, False, 0.0)
+
+    @property
+    def state(self) -> LockState:
+        """The lock state as of the last frame or slot."""
+        return self._report.state
+
+    def midpoint_ns(self, frame: ObservedFrame) -> int:
+        """Return the exposure midpoint of the middle row after the frame's own stamp."""
+        return frame.frame_start_ns + round(self.mode.midpoint_offset_ns(frame.exposure_ns))
+
+    def command(self) -> Command:
+        """Choose the frame length for the request that is about to be queued, after all before."""
+        lines = self._choose_lines()
+        limit_us = self.mode.limit_us(lines)
+        cookie = self._plan.issue(lines)
+        return Command(cookie, FrameDurationLimits(limit_us, limit_us), lines)
+
+    def observe(self, frame: ObservedFrame, slot_ns: int) -> PhaseReport:
+        """Take in a delivered frame; ``slot_ns`` is the Tn of a near slot, monotonic ns."""
+        reported = round(frame.frame_duration_ns / self.mode.line_time_ns)
+        elapsed_lines = self._plan.advance(frame.sequence, frame.cookie, reported)
+        stretch = 1 + self._estimator.rate  # the rows are read on the sensor's own clock
+        self._target_ns = -self.mode.midpoint_offset_ns(frame.exposure_ns) * stretch
+        self._silent_slots = 0
+        if elapsed_lines is None:
+            self._begin(frame.frame_start_ns, slot_ns)
+            trusted = True
+        else:
+            trusted = self._track(frame.frame_start_ns, slot_ns, elapsed_lines)
+        return self._judge(trusted)
+
+    def coast(self) -> PhaseReport:
+        """Note that a slot passed without a frame: the estimate coasts and its σ grows."""
+        self._silent_slots += 1
+        if not self._seen:
+            return self._report
+        silent_ns = self._silent_slots * self._period_ns
+        sigma_ns = self._estimator.sigma_after_ns(silent_ns)
+        state = self._detector.judge(self._report.phase_error_ns, sigma_ns, trusted=False)
+        self._report = self._report._replace(state=state, uncertainty_ns=_BOUND_SIGMAS * sigma_ns)
+        return self._report
+
+    def _choose_lines(self) -> int:
+        """Return the length that puts the frame after the settled ones on the grid.
+
+        The rounding to whole lines stays in the predicted phase and is made up for by the
+        next frames: a first-order sigma-delta modulator.
+        """
+        line_ns = self.mode.line_time_ns * (1 + self._estimator.rate)
+        settled = self._plan.lengths
+        if not settled:
+            return self._clamp(self._period_ns / line_ns)
+        ahead_ns = sum(settled) * line_ns - len(settled) * self._slot_period_ns
+        error_ns = self._wrap(self._estimator.phase_ns + ahead_ns - self._target_ns)
+        if self._too_late(error_ns):
+            error_ns -= self._slot_period_ns
+        return self._clamp((self._slot_period_ns - error_ns) / line_ns)
+
+    def _too_late(self, error_ns: float) -> bool:
+        gain_ns = self._period_ns - self.mode.shortest_frame_ns
+        return error_ns / gain_ns * self._period_ns > _LONGEST_PULL_NS
+
+    def _clamp(self, lines: float) -> int:
+        return min(max(round(lines), self.mode.shortest_lines), self.mode.longest_lines)
+
+    def _wrap(self, phase_ns: float) -> float:
+        """Return the phase against the nearest slot."""
+        return phase_ns - self._slot_period_ns * round(phase_ns / self._slot_period_ns)
+
+    def _begin(self, frame_start_ns: int, slot_ns: int) -> None:
+        self._slot_ns, self._seen = slot_ns, True
+        self._estimator.restart(float(frame_start_ns - slot_ns))
+        self._forget_outliers()
+
+    def _track(self, frame_start_ns: int, slot_ns: int, elapsed_lines: int) -> bool:
+        """Predict to this frame and weigh its stamp; tell whether the stamp was believed."""
+        estimator = self._estimator
+        estimator.predict(elapsed_lines * self.mode.line_time_ns)
+        self._slot_ns = self._move_grid(slot_ns)
+        innovation_ns = frame_start_ns - self._slot_ns - estimator.phase_ns
+        innovation_ns -= self._uncounted_ns(innovation_ns)
+        believed = abs(innovation_ns) <= estimator.gate_ns
+        estimator.learn_noise(innovation_ns)
+        if not believed:
+            return self._reject(innovation_ns)
+        estimator.update(innovation_ns)
+        self._forget_outliers()
+        return True
+
+    def _move_grid(self, slot_ns: int) -> int:
+        """Refer the phase to a near slot and learn the grid's period; return that slot.
+
+        The slot of a stamp that lies is not near the predicted frame: whole periods then serve.
+        """
+        phase_ns, period_ns = self._estimator.phase_ns, self._slot_period_ns
+        moved_ns = slot_ns - self._slot_ns
+        if abs(phase_ns - moved_ns) > 2 * period_ns:
+            moved_ns = round(period_ns * round(phase_ns / period_ns))
+        else:
+            self._learn_period(moved_ns)
+        self._estimator.phase_ns -= moved_ns
+        return self._slot_ns + moved_ns
+
+    def _learn_period(self, moved_ns: int) -> None:
+        slots = round(moved_ns / self._period_ns)
+        if slots < 1:
+            return
+        period_ns = moved_ns / slots
+        if abs(period_ns - self._period_ns) < _GRID_RATE_TOLERANCE * self._period_ns:
+            self._slot_period_ns += _GRID_RATE_MEMORY * (period_ns - self._slot_period_ns)
+
+    def _uncounted_ns(self, innovation_ns: float) -> float:
+        """Follow a stamp that is late by whole frames: frames were lost and not counted."""
+        frames = round(innovation_ns / self._slot_period_ns)
+        skipped_ns = frames * self._slot_period_ns
+        spread_ns = self._estimator.gate_ns + frames * self.mode.line_time_ns
+        if frames < 1 or abs(innovation_ns - skipped_ns) > spread_ns:
+            return 0.0
+        self._estimator.phase_ns += skipped_ns
+        return skipped_ns
+
+    def _reject(self, innovation_ns: float) -> bool:
+        """Note an outlier; if the last ones agree, or never do, follow them after all."""
+        self._rejected += 1
+        self._residuals.append(innovation_ns)
+        if self._rejected >= _LOST_FRAMES:
+            self._estimator.restart(self._estimator.phase_ns + innovation_ns, _LOST_RATE_SIGMA)
+            self._forget_outliers()
+            self._detector.reset()
+            return False
+        jump_ns = sorted(self._residuals)[len(self._residuals) // 2 - 1]  # tails come late
+        gate_ns = self._estimator.gate_ns
+        agreeing = sum(abs(residual - jump_ns) <= gate_ns for residual in self._residuals)
+        if len(self._residuals) < _JUMP_FRAMES or agreeing < _JUMP_AGREEING:
+            return False
+        self._estimator.shift(jump_ns)
+        self._forget_outliers()
+        return True
+
+    def _forget_outliers(self) -> None:
+        self._rejected = 0
+        self._residuals.clear()
+
+    def _judge(self, believed: bool) -> PhaseReport:
+        estimator = self._estimator
+        error_ns = self._wrap(estimator.phase_ns - self._target_ns)
+        sigma_ns = estimator.sigma_ns
+        state = self._detector.judge(error_ns, sigma_ns, believed)
+        self._report = PhaseReport(
+            state=state,
+            phase_error_ns=error_ns,
+            uncertainty_ns=_BOUND_SIGMAS * sigma_ns,
+            frame_start_ns=self._slot_ns + round(estimator.phase_ns),
+            outlier=not believed,
+            rate_ppm=estimator.rate * 1e6,
+        )
+        return self._report
