@@ -66,6 +66,10 @@ class ServerSection(_Section):
     """Port of the first camera; camera i streams to `stream_port + i`."""
     storage: str = "sessions"
     """Folder of the sessions, absolute or beside rig.toml."""
+    reserve_mb: Annotated[int, Field(ge=0)] = 1024
+    """Free space that is kept on the storage: below it no video is accepted."""
+    runtime: str = "run"
+    """Folder of the manager's command socket, lock and log, absolute or beside rig.toml."""
 
 
 class NetworkSection(_Section):

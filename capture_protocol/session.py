@@ -139,6 +139,8 @@ class Manifest(_Document):
     session: int
     complete: bool
     """Every camera delivered its last slot, or handed over a log that says why not."""
+    reason: str = ""
+    """Why the session is not complete; empty when it is."""
     sealed_ns: int
     last_slot: int
     """Last slot of the session (what STOP named); -1 if the session never had a frame."""
