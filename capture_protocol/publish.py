@@ -2,7 +2,10 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def publish_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -13,11 +16,18 @@ def publish_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         data: the whole content.
         mode: permission bits; secrets use 0o600, which holds before the first byte is written.
     """
+    with publishing(path, mode=mode) as file:
+        file.write(data)
+
+
+@contextmanager
+def publishing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A file to write, published as ``path`` when the block ends; an error leaves no trace."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

@@ -1,0 +1,273 @@
+"""`frames.parquet`: one row per delivered frame of a session, made from the video alone."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from capture_protocol import InputError, SegmentName, SessionFolder
+from capture_protocol.frame import FRAME_DTYPE
+from capture_protocol.publish import publishing
+from capture_protocol.session import ranges
+from control_server.record_times import midpoints_ns
+from control_server.segment_scan import SegmentScan, scan_segment
+
+Slots = npt.NDArray[np.uint64]
+Progress = Callable[[Path], None]
+"""Called with every segment file when it has been read."""
+
+_INDEX_COLUMN = "camera_index"
+_RECORD_COLUMNS = {
+    name: _INDEX_COLUMN if name == "camera" else name for name in FRAME_DTYPE.names or ()
+}
+"""Field of the frame record → column; `camera` is the name, as people know it."""
+
+_NAMES = pa.dictionary(pa.int32(), pa.string())
+FRAMES_SCHEMA = pa.schema(
+    [
+        pa.field("camera", _NAMES, nullable=False),
+        *(
+            pa.field(column, pa.from_numpy_dtype(FRAME_DTYPE[name]), nullable=False)
+            for name, column in _RECORD_COLUMNS.items()
+        ),
+        pa.field("midpoint_ns", pa.int64(), nullable=False),
+        pa.field("grid_error_ns", pa.int64(), nullable=False),
+        pa.field("container_ns", pa.int64(), nullable=False),
+        pa.field("size", pa.uint32(), nullable=False),
+        pa.field("key", pa.bool_(), nullable=False),
+        pa.field("part", pa.uint16(), nullable=False),
+        pa.field("segment", pa.uint32(), nullable=False),
+        pa.field("file", _NAMES, nullable=False),
+    ],
+    metadata={"tutti.format": "1"},
+)
+"""Rows are ordered by camera (as in the plan) and slot. Every field of `FrameRecord` is a column
+of its own name, except that `camera` is the camera's name and `camera_index` its index. Besides:
+exposure midpoint and its error against Tn, time stamp in the container, size of the access unit,
+key frame, and where the frame lies (part, segment, file relative to the session's folder)."""
+
+_MONOTONE = ("slot", "slot_time_ns", "release_ns", "frame_start_ns", "midpoint_ns", "container_ns")
+_PLAIN_INTEGERS = ("sequence", "size", "grid_error_ns")
+_ENCODINGS = dict.fromkeys(_MONOTONE + _PLAIN_INTEGERS, "DELTA_BINARY_PACKED")
+"""Instants that grow by about Δ pack to a few bits each as differences."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFrames:
+    """What one segment file contributes, and whether it is whole."""
+
+    path: str
+    """Relative to the session's folder."""
+    name: SegmentName
+    frames: int
+    """Packets with a picture."""
+    without_evidence: int
+    slots: Slots
+    """Slots of the file, ascending, each once."""
+    superseded: list[tuple[int, int]]
+    """Slots that an earlier file holds as well, as inclusive ranges: not in the table from here."""
+    damaged: str
+
+    @property
+    def gaps(self) -> list[tuple[int, int]]:
+        """Slots missing between the file's first and last, as inclusive ranges."""
+        edges = np.flatnonzero(np.diff(self.slots) > 1)
+        return [(int(self.slots[at]) + 1, int(self.slots[at + 1]) - 1) for at in edges]
+
+
+@dataclass(frozen=True, slots=True)
+class FramesTable:
+    """What was written to `frames.parquet`."""
+
+    sha256: str
+    delivered: dict[str, Slots]
+    """Slots of each camera, ascending, each once."""
+    segments: list[SegmentFrames]
+
+    def missing(self, camera: str, last_slot: int) -> list[tuple[int, int]]:
+        """Slots 0 .. ``last_slot`` that no file of a camera holds, as inclusive ranges."""
+        absent = np.ones(last_slot + 1, np.bool_)
+        delivered = self.delivered[camera]
+        absent[delivered[delivered <= last_slot]] = False
+        return ranges(np.flatnonzero(absent).tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFrames:
+    """One camera's rows of the table, ordered by slot."""
+
+    records: npt.NDArray[np.void]
+    """`FRAME_DTYPE`."""
+    midpoint_ns: npt.NDArray[np.int64]
+    grid_error_ns: npt.NDArray[np.int64]
+    container_ns: npt.NDArray[np.int64]
+    key: npt.NDArray[np.bool_]
+    file: npt.NDArray[np.int32]
+    """Index into `files`."""
+    files: list[str]
+
+
+def write_frames(folder: SessionFolder, progress: Progress | None = None) -> FramesTable:
+    """Scan all segments of a session and publish `frames.parquet` atomically.
+
+    A slot that several files hold (resent after a break) is taken from the first file.
+
+    Raises:
+        InputError: no session folder.
+        OSError: the disk is full or does not take the file; an older table is then untouched.
+    """
+    segments: list[SegmentFrames] = []
+    delivered: dict[str, Slots] = {}
+    cameras = folder.read_plan().cameras
+    with publishing(folder.frames_path) as file, frames_writer(file) as writer:
+        for camera in cameras:
+            collected = _Collector(folder, camera.name)
+            collected.read_all(progress)
+            writer.write_table(collected.table())
+            segments += collected.segments
+            delivered[camera.name] = collected.slots()
+    return FramesTable(_sha256(folder.frames_path), delivered, segments)
+
+
+def frames_writer(file: BinaryIO) -> pq.ParquetWriter:
+    """A writer of `FRAMES_SCHEMA`; write one table per camera, in the order of the plan."""
+    return pq.ParquetWriter(
+        file,
+        FRAMES_SCHEMA,
+        compression="zstd",
+        use_dictionary=[name for name in FRAMES_SCHEMA.names if name not in _ENCODINGS],
+        column_encoding=_ENCODINGS,
+    )
+
+
+def read_frames(folder: SessionFolder, camera: str) -> CameraFrames:
+    """One camera's rows of `frames.parquet`.
+
+    Raises:
+        InputError: the table is missing, damaged, or of another layout.
+    """
+    try:
+        table = pq.read_table(folder.frames_path, filters=[("camera", "=", camera)])
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{folder.frames_path} is missing", hint="make it anew with: manager audit --rebuild"
+        ) from error
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"{folder.frames_path} is damaged: {error}",
+            hint="make it anew with: manager audit --rebuild",
+        ) from error
+    if not table.schema.equals(FRAMES_SCHEMA, check_metadata=False):
+        raise InputError(
+            f"{folder.frames_path} has another layout than this software writes",
+            hint="make it anew with: manager audit --rebuild",
+        )
+    return _camera_frames(table)
+
+
+def _camera_frames(table: pa.Table) -> CameraFrames:
+    records = np.empty(table.num_rows, FRAME_DTYPE)
+    for name, column in _RECORD_COLUMNS.items():
+        records[name] = table[column].to_numpy()
+    files = table["file"].combine_chunks()
+    return CameraFrames(
+        records,
+        midpoint_ns=table["midpoint_ns"].to_numpy(),
+        grid_error_ns=table["grid_error_ns"].to_numpy(),
+        container_ns=table["container_ns"].to_numpy(),
+        key=table["key"].to_numpy(),
+        file=files.indices.to_numpy(),
+        files=files.dictionary.to_pylist(),
+    )
+
+
+class _Collector:
+    """Gathers one camera's frames, the first file that holds a slot winning."""
+
+    def __init__(self, folder: SessionFolder, camera: str) -> None:
+        self._folder = folder
+        self._camera = camera
+        self._taken: set[int] = set()
+        self._rows: list[tuple[SegmentScan, npt.NDArray[np.intp]]] = []
+        self.segments: list[SegmentFrames] = []
+
+    def read_all(self, progress: Progress | None) -> None:
+        for path in self._folder.segments(self._camera):
+            self._add(scan_segment(path))
+            if progress is not None:
+                progress(path)
+
+    def _add(self, scan: SegmentScan) -> None:
+        name = SegmentName.parse(scan.path.name)
+        if name is None:
+            return
+        slots = scan.slots.tolist()
+        chosen, again = [], []
+        for at, slot in enumerate(slots):
+            if slot in self._taken:
+                again.append(slot)
+            else:
+                self._taken.add(slot)
+                chosen.append(at)
+        self._rows.append((scan, np.array(chosen, np.intp)))
+        self.segments.append(
+            SegmentFrames(
+                str(scan.path.relative_to(self._folder.path)),
+                name,
+                scan.frames,
+                scan.without_evidence,
+                np.unique(scan.slots),
+                ranges(sorted(set(again))),
+                scan.damaged,
+            )
+        )
+
+    def slots(self) -> Slots:
+        return np.sort(np.fromiter(self._taken, np.uint64, len(self._taken)))
+
+    def table(self) -> pa.Table:
+        """The camera's rows, ordered by slot."""
+        records = self._joined(lambda scan: scan.records, FRAME_DTYPE)
+        order = np.argsort(records["slot"], kind="stable")
+        records = records[order]
+        midpoints = midpoints_ns(records)
+        counts = [len(rows) for _, rows in self._rows]
+        which = np.repeat(np.arange(len(counts), dtype=np.int32), counts)[order]
+        columns = {column: records[name] for name, column in _RECORD_COLUMNS.items()}
+        columns |= {
+            "midpoint_ns": midpoints,
+            "grid_error_ns": midpoints - records["slot_time_ns"],
+            "container_ns": self._joined(lambda scan: scan.container_ns, np.int64)[order],
+            "size": self._joined(lambda scan: scan.sizes, np.uint32)[order],
+            "key": self._joined(lambda scan: scan.keys, np.bool_)[order],
+            "part": self._of_segment("part", np.uint16)[which],
+            "segment": self._of_segment("segment", np.uint32)[which],
+        }
+        arrays = {name: pa.array(np.ascontiguousarray(column)) for name, column in columns.items()}
+        arrays["camera"] = _dictionary(np.zeros(len(records), np.int32), [self._camera])
+        arrays["file"] = _dictionary(which, [segment.path for segment in self.segments])
+        return pa.table([arrays[name] for name in FRAMES_SCHEMA.names], schema=FRAMES_SCHEMA)
+
+    def _joined(
+        self, field: Callable[[SegmentScan], npt.NDArray[Any]], dtype: npt.DTypeLike
+    ) -> npt.NDArray[Any]:
+        parts = [field(scan)[rows] for scan, rows in self._rows]
+        return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+    def _of_segment(self, field: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        return np.array([getattr(segment.name, field) for segment in self.segments], dtype)
+
+
+def _dictionary(which: npt.NDArray[np.int32], names: list[str]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(which), pa.array(names, pa.string()))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
