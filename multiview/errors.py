@@ -13,6 +13,10 @@ class SourceOpenError(SourceError, InputError):
     exit_code = 2
 
 
+class SourceNotFoundError(SourceOpenError, FileNotFoundError):
+    """There is nothing at the given place."""
+
+
 class SourceClosedError(SourceError):
     """A source was read before ``open()`` or after ``release()``."""
 

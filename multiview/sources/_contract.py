@@ -85,6 +85,11 @@ class Frame:
     metadata: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """What else the source knows of this frame (key frame, estimated time, evidence)."""
 
+    @classmethod
+    def missing(cls, camera_id: str, time_ns: int, reason: str) -> Frame:
+        """Stand in for a frame that is not there."""
+        return cls(camera_id, time_ns, -1, reason=reason)
+
     @property
     def is_valid(self) -> bool:
         """Whether the frame has pixels that may be used."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -10,7 +11,7 @@ from typing import Self
 import av
 
 from multiview.errors import SourceClosedError, SourceOpenError
-from multiview.sources._contract import Frame, Picture, VideoMetadata
+from multiview.sources._contract import Clock, Frame, Picture, VideoMetadata
 from multiview.sources._decode import DecodeRun, decoded_order
 from multiview.sources._describe import describe, tick_sigma_ns
 from multiview.sources._index import FrameIndex, build_index, presentation_order
@@ -24,7 +25,7 @@ READ_AHEAD_FRAMES = 8
 SEEK_WORTH_FRAMES = 12
 """Decoding up to this many unwanted frames is cheaper than a seek that empties the decoder."""
 SEQUENTIAL_READS = 2
-"""After this many neighbouring frames the source expects more, and decodes ahead."""
+"""After this many reads onwards the source expects more, and decodes ahead."""
 
 
 class FileVideoSource:
@@ -34,15 +35,31 @@ class FileVideoSource:
     as shown after edit lists. Where the container has none, frames are put into order by decoding
     once and their times are estimated; their ``metadata["estimated_time"]`` is then True.
 
-    A source is used from one thread. ``window_bytes`` bounds the decoded pictures kept.
+    A source is used from one thread.
+
+    Args:
+        source_path: the file.
+        camera_id: name of the camera, carried by every frame.
+        window_s: seconds of decoded pictures to keep for near access (128 MiB at most).
+        frame_times_ns: times of all frames in order of presentation, never decreasing, where
+            something better than the container recorded them.
+        clock: what ``frame_times_ns`` count from.
     """
 
     def __init__(
-        self, source_path: str | Path, camera_id: str, *, window_bytes: int = WINDOW_BYTES
+        self,
+        source_path: str | Path,
+        camera_id: str,
+        *,
+        window_s: float = 5.0,
+        frame_times_ns: Sequence[int] | None = None,
+        clock: Clock = Clock.OWN,
     ) -> None:
         self.camera_id = camera_id
         self.path = Path(source_path)
-        self._window_bytes = window_bytes
+        self._window_s = window_s
+        self._given_times = frame_times_ns
+        self._clock = clock
         self._file: PacketFile | None = None
         self._index: FrameIndex
         self._metadata: VideoMetadata
@@ -52,14 +69,20 @@ class FileVideoSource:
         self.release()
         file = PacketFile(self.path)
         try:
-            self._index, findings = _index_file(file)
-            self._metadata = describe(file, self._index, self.camera_id, findings)
+            index, findings = _index_file(file)
+            self._index = (
+                index if self._given_times is None else index.with_times(self._given_times)
+            )
+            self._metadata = replace(
+                describe(file, self._index, self.camera_id, findings), clock=self._clock
+            )
         except BaseException:
             file.close()
             raise
         self._file = file
         bytes_per_frame = max(1, self._metadata.width * self._metadata.height * 3 // 2)
-        self._window = FrameWindow(self._window_bytes // bytes_per_frame)
+        wanted = round(self._window_s * self._metadata.fps)
+        self._window = FrameWindow(min(wanted, WINDOW_BYTES // bytes_per_frame))
         self._read_ahead = max(1, min(READ_AHEAD_FRAMES, READ_AHEAD_BYTES // bytes_per_frame))
         self._tick_sigma_ns = tick_sigma_ns(file.stream)
         self._run: DecodeRun | None = None
@@ -162,7 +185,7 @@ class FileVideoSource:
         """The present run if it reaches the frame soon, else a new one."""
         run = self._run
         if run is not None and self._is_ahead(run.next_number, number):
-            self._in_sequence = self._in_sequence + 1 if run.next_number == number else 0
+            self._in_sequence += 1
             if self._in_sequence >= SEQUENTIAL_READS:
                 run.read_ahead(self._read_ahead)
             return run

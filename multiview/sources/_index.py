@@ -8,12 +8,14 @@ packets that are really there. A *packet number* counts packets in the order of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from multiview.errors import SyncConfigError
 
 NS_PER_S = 1_000_000_000
 LATEST_NS = 2**62
@@ -65,6 +67,19 @@ class FrameIndex:
         """Number of the first frame at or after this time; ``len(self)`` if there is none."""
         limited = max(-LATEST_NS, min(LATEST_NS, time_ns))
         return int(np.searchsorted(self.times_ns, limited, side="left"))
+
+    def with_times(self, times_ns: Sequence[int]) -> FrameIndex:
+        """The same frames with times from elsewhere.
+
+        Raises:
+            SyncConfigError: not one time per frame, or a time before the one before it.
+        """
+        times = np.asarray(times_ns, dtype=np.int64)
+        if times.shape != self.times_ns.shape:
+            raise SyncConfigError(f"{times.size} times were given for {len(self)} frames")
+        if (np.diff(times) < 0).any():
+            raise SyncConfigError("the given frame times go back")
+        return replace(self, times_ns=times, estimated=np.zeros(len(self), dtype=np.bool_))
 
     @property
     def period_ns(self) -> int:

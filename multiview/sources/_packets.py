@@ -12,7 +12,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from multiview.errors import SourceError, SourceOpenError, SourceStalledError
+from multiview.errors import SourceError, SourceNotFoundError, SourceOpenError, SourceStalledError
 from multiview.sources._index import PacketRow
 
 MAX_PIXELS = 8192 * 8192
@@ -151,7 +151,7 @@ def _check_regular(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise SourceOpenError(f"Video file not found: {path} ({error.strerror})") from error
+        raise SourceNotFoundError(f"Video file not found: {path} ({error.strerror})") from error
     if not stat.S_ISREG(mode):
         raise SourceOpenError(f"{path} is not a regular file", hint="Give a video file's path.")
 
