@@ -97,17 +97,23 @@ def find_pieces(features: RowFeatures) -> list[Piece]:
     return pieces
 
 
-def reads_bottom_first(pieces: list[Piece]) -> bool:
-    """Tell from flashes that span two frames whether the picture is upside down.
+def reading_order(pieces: list[Piece]) -> int:
+    """Tell from flashes that span two frames which way the rows were read.
 
-    The earlier of the two frames is lit in the rows that were read last.
+    The earlier of the two frames is lit in the rows that were read last. Positive: top first;
+    negative: bottom first, so the picture is upside down; 0: no flash tells.
     """
     votes = 0
     for one, two in pairwise(pieces):
         if two.frame == one.frame + 1:
             votes += one.begins_inside and not one.ends_inside and not two.begins_inside
             votes -= one.ends_inside and not one.begins_inside and not two.ends_inside
-    return votes < 0
+    return votes
+
+
+def turned(pieces: list[Piece]) -> list[Piece]:
+    """Return the pieces of the picture turned upside down."""
+    return sorted((p.upside_down() for p in pieces), key=lambda p: (p.frame, p.first))
 
 
 def chain(pieces: list[Piece]) -> list[Sighting]:

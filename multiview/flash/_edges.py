@@ -29,7 +29,10 @@ MODEL_SHARE = 0.03  # of the gain: what texture and reflections leave unexplaine
 DECAY_SHARE = 1 / 40  # of the height: a millisecond of a 40 ms readout, the first guess
 DECAY_SPREAD = 1.0  # standard deviation of the guess, in powers of e
 SHADE_SPREAD = 0.3  # relative variation of the gain over the picture's height
-LEVEL_SPREAD = 0.3  # relative error of the plateau seen in the flash's other frame
+LEVEL_SPREAD = 0.3  # of the plateau, in powers of e, where some frame shows it
+CUT_LEVEL_SPREAD = 1.5  # the same where the exposure ends before the plateau
+PLATEAU_DECAYS = 4.0  # decays after which the light is out and the plateau reached
+DARK_MARGIN = 1 / 8  # of the height: dark rows beside the lit ones that take part in a fit
 OFFSET_SPREAD = 0.02  # gain left over by an imperfect ambient
 FINEST_ROW = 0.1  # rows; no edge is claimed better
 LN2 = math.log(2)
@@ -56,47 +59,76 @@ class Edge:
 
 
 @dataclass(frozen=True)
+class _Shape:
+    """What the flashes of one video have in common, in rows."""
+
+    decay: float
+    decay_spread: float
+    """standard deviation of the decay, in powers of e"""
+    span: float
+    """rows between leading and trailing edge, for when one lies outside; FAR if unknown"""
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What one piece told."""
+
+    edges: tuple[Edge, ...]
+    decay: float
+    span: float
+    """rows between the edges if both are in the frame, else 0"""
+    cost: float
+
+
+@dataclass(frozen=True)
 class _Band:
     """What is free in the fit of one piece."""
 
     piece: Piece
     level: float
-    decay: float
-    decay_spread: float
-    span: float
-    """rows between leading and trailing edge, where one of them lies outside; FAR if unknown"""
+    level_spread: float
+    shape: _Shape
+
+    @property
+    def rows(self) -> Float64:
+        """The rows that take part: the lit ones and some dark ones beside them."""
+        height = len(self.piece.gain)
+        margin = round(height * DARK_MARGIN)
+        begin, end = max(0, self.piece.first - margin), min(height, self.piece.end + margin)
+        return np.arange(begin, end, dtype=np.float64)
 
     def model(self, p: Float64, rows: Float64) -> Float64:
-        level, tilt, bend, log_decay, offset, *edges = p
+        log_level, tilt, bend, log_decay, offset, *edges = p
         lead, trail = self.edges(edges)
         x = rows / len(self.piece.gain) - 0.5
         light = _emitted(rows - lead, log_decay) - _emitted(rows - trail, log_decay)
-        curve: Float64 = level * (1 + tilt * x + bend * x * x) * light + offset
+        curve: Float64 = math.exp(log_level) * (1 + tilt * x + bend * x * x) * light + offset
         return curve
 
     def edges(self, free: Sequence[float]) -> tuple[float, float]:
         if self.piece.begins_inside and self.piece.ends_inside:
             return free[0], free[1]
         if self.piece.begins_inside:
-            return free[0], free[0] + self.span
+            return free[0], free[0] + self.shape.span
         if self.piece.ends_inside:
-            return free[0] - self.span, free[0]
+            return free[0] - self.shape.span, free[0]
         return -FAR, FAR
 
     def start(self) -> Float64:
         inside = (self.piece.begins_inside, self.piece.ends_inside)
         ends = (self.piece.first, self.piece.end)
         edges = [float(row) for row, known in zip(ends, inside, strict=True) if known]
-        return np.array([self.level, 0.0, 0.0, math.log(self.decay), 0.0, *edges])
+        return np.array([math.log(self.level), 0.0, 0.0, math.log(self.shape.decay), 0.0, *edges])
 
     def residuals(self, p: Float64, rows: Float64) -> Float64:
         scale = MODEL_SHARE * self.level
-        data = (self.piece.gain - self.model(p, rows)) / scale
+        seen = self.piece.gain[int(rows[0]) : int(rows[-1]) + 1]
+        data = (seen - self.model(p, rows)) / scale
         prior = [
-            (p[0] / self.level - 1) / LEVEL_SPREAD,
+            (p[0] - math.log(self.level)) / self.level_spread,
             p[1] / SHADE_SPREAD,
             p[2] / SHADE_SPREAD,
-            (p[3] - math.log(self.decay)) / self.decay_spread,
+            (p[3] - math.log(self.shape.decay)) / self.shape.decay_spread,
             p[4] / OFFSET_SPREAD,
         ]
         return np.concatenate([data, prior])
@@ -110,31 +142,40 @@ def find_edges(sightings: Sequence[Sighting]) -> list[list[Edge]]:
     """
     if not sightings:
         return []
-    height = len(sightings[0].pieces[0].gain)
-    first = [_fit(p, s.level, height * DECAY_SHARE, DECAY_SPREAD) for s in sightings for p in s.pieces]
-    decays = [fit.decay for fit in first if fit.edges]
-    decay = float(np.median(decays)) if decays else height * DECAY_SHARE
-    spans = [fit.span for fit in first if fit.span]
-    span = float(np.median(spans)) if spans else FAR
-    return [
-        [edge for p in s.pieces for edge in _fit(p, s.level, decay, DECAY_SPREAD / 2, span).edges]
-        for s in sightings
-    ]
+    shape = _learnt_shape(_fit_all(sightings, _first_guess(sightings)), _first_guess(sightings))
+    return [[edge for fit in fits for edge in fit.edges] for fits in _fit_all(sightings, shape)]
 
 
-@dataclass(frozen=True)
-class _Fit:
-    edges: tuple[Edge, ...]
-    decay: float
-    span: float
-    """rows between the edges if both are in the frame, else 0"""
+def misfit(sightings: Sequence[Sighting]) -> float:
+    """Return how badly the light curve fits: larger if the rows are taken in the wrong order."""
+    fits = _fit_all(sightings, _first_guess(sightings)) if sightings else []
+    return sum(fit.cost for parts in fits for fit in parts)
 
 
-def _fit(piece: Piece, level: float, decay: float, spread: float, span: float = FAR) -> _Fit:
+def _first_guess(sightings: Sequence[Sighting]) -> _Shape:
+    return _Shape(len(sightings[0].pieces[0].gain) * DECAY_SHARE, DECAY_SPREAD, FAR)
+
+
+def _learnt_shape(fits: list[list[_Fit]], guess: _Shape) -> _Shape:
+    decays = [fit.decay for parts in fits for fit in parts if fit.edges]
+    spans = [fit.span for parts in fits for fit in parts if fit.span]
+    decay = float(np.median(decays)) if decays else guess.decay
+    return _Shape(decay, DECAY_SPREAD / 2, float(np.median(spans)) if spans else FAR)
+
+
+def _fit_all(sightings: Sequence[Sighting], shape: _Shape) -> list[list[_Fit]]:
+    return [[_fit(p, s, shape) for p in s.pieces] for s in sightings]
+
+
+def _fit(piece: Piece, sighting: Sighting, shape: _Shape) -> _Fit:
     if not (piece.begins_inside or piece.ends_inside):
-        return _Fit((), decay, 0.0)
-    band = _Band(piece, level, decay, spread, span)
-    rows = np.arange(len(piece.gain), dtype=np.float64)
+        return _Fit((), shape.decay, 0.0, 0.0)
+    longest = max(p.end - p.first for p in sighting.pieces)
+    cut = longest < PLATEAU_DECAYS * shape.decay
+    if cut and not (piece.begins_inside and piece.ends_inside):
+        return _Fit((), shape.decay, 0.0, 0.0)  # half-light may lie beyond the border, unseen
+    band = _Band(piece, sighting.level, CUT_LEVEL_SPREAD if cut else LEVEL_SPREAD, shape)
+    rows = band.rows
     found = least_squares(
         band.residuals, band.start(), args=(rows,), loss="soft_l1", x_scale="jac", max_nfev=60
     )
@@ -146,7 +187,7 @@ def _fit(piece: Piece, level: float, decay: float, spread: float, span: float = 
     )
     lead, trail = band.edges(found.x[5:])
     both = piece.begins_inside and piece.ends_inside
-    return _Fit(edges, math.exp(found.x[3]), trail - lead if both else 0.0)
+    return _Fit(edges, math.exp(found.x[3]), trail - lead if both else 0.0, float(found.cost))
 
 
 def _kinds(piece: Piece) -> list[Kind]:
@@ -159,7 +200,7 @@ def _half_light(p: Float64, covariance: Float64, index: int) -> tuple[float, flo
     gradient = np.zeros(len(p))
     gradient[index], gradient[3] = 1.0, LN2 * decay
     sigma = math.sqrt(float(gradient @ covariance @ gradient))
-    return p[index] + LN2 * decay, max(sigma, FINEST_ROW)
+    return float(p[index]) + LN2 * decay, max(sigma, FINEST_ROW)
 
 
 def _inflation(residuals: Float64) -> float:
@@ -171,7 +212,7 @@ def _inflation(residuals: Float64) -> float:
     lags = [float(centred[lag:] @ centred[:-lag]) for lag in range(1, len(centred) // 10)]
     rho = np.array(lags) / (variance * len(centred))
     reach = int(np.argmax(rho < 0.1)) if (rho < 0.1).any() else len(rho)
-    return variance * (1 + 2 * float(rho[:reach].sum()))
+    return max(variance * (1 + 2 * float(rho[:reach].sum())), 1.0)
 
 
 def _emitted(rows: Float64, log_decay: float) -> Float64:
