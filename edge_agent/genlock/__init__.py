@@ -18,12 +18,14 @@ middle row minus Tn, `report.uncertainty_ns` the 99 % bound of that estimate's e
 cookie, frame_start_ns, exposure_ns, frame_duration_ns`` (see `ObservedFrame`); ``cookie`` is
 that of the command whose request the frame fills, in the order of the commands.
 
+`rehearse` runs all of this on a virtual clock, as the agent does in real time.
 The estimator and its numbers are explained in docs/genlock.md.
 """
 
 from capture_protocol.frame import LockState
 from edge_agent.genlock.controller import Command, Genlock, ObservedFrame, PhaseReport
 from edge_agent.genlock.headroom import HeadroomError, check_headroom, fastest_safe_rate_hz
+from edge_agent.genlock.rehearsal import Rehearsed, rehearse
 
 __all__ = [
     "Command",
@@ -32,6 +34,8 @@ __all__ = [
     "LockState",
     "ObservedFrame",
     "PhaseReport",
+    "Rehearsed",
     "check_headroom",
     "fastest_safe_rate_hz",
+    "rehearse",
 ]

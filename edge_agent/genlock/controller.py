@@ -1,6 +1,5 @@
 """The genlock controller: estimate, look past the control delay, choose a whole number of lines."""
 
-from collections import deque
 from fractions import Fraction
 from typing import NamedTuple, Protocol
 
@@ -8,15 +7,15 @@ from capture_protocol.frame import LockState
 from edge_agent.genlock.estimator import PhaseEstimator
 from edge_agent.genlock.headroom import check_headroom
 from edge_agent.genlock.lock import LockDetector
+from edge_agent.genlock.outliers import OutlierRun
 from edge_agent.genlock.plan import FramePlan
 from edge_agent.sensor import FrameDurationLimits, SensorMode
 
 _NS_PER_S = 1_000_000_000
-_JUMP_FRAMES = 4  # outliers in a row that agree are no outliers: the sensor has moved
-_JUMP_AGREEING = 3  # one of them may be a late interrupt
 _BOUND_SIGMAS = 2.576  # 99 % of a normal distribution, two-sided
-_LOST_FRAMES = 30  # outliers in a row that never agree: begin again
-_LOST_RATE_SIGMA = 3_000e-6  # then also doubt the mode's line time (rounded in a data sheet)
+_LOST_RATE_SIGMA = 3_000e-6  # a lost track may be a wrong line time (rounded in a data sheet)
+_HOPELESS_PERIODS = 0.25  # a phase known no better than this is not known
+_HOLDOVER_LINES = 2  # a coasting phase known worse than this is given up
 _LONGEST_PULL_NS = 1e9  # a late sensor that cannot catch up within this lets one slot pass
 _GRID_RATE_MEMORY = 1 / 64  # frames to learn the grid's period in monotonic time
 _GRID_RATE_TOLERANCE = 500e-6  # a larger change between two slots is a step of the rig's clock
@@ -91,8 +90,7 @@ class Genlock:
         self._plan = FramePlan(delay, round(self._period_ns / mode.line_time_ns))
         self._estimator = PhaseEstimator()
         self._detector = LockDetector(mode.line_time_ns)
-        self._residuals: deque[float] = deque(maxlen=_JUMP_FRAMES)
-        self._rejected = 0
+        self._outliers = OutlierRun()
         self._silent_slots = 0
         self._slot_ns = 0  # a near slot, to which the estimator's phase refers
         self._seen = False
@@ -136,7 +134,10 @@ class Genlock:
             return self._report
         silent_ns = self._silent_slots * self._period_ns
         sigma_ns = self._estimator.sigma_after_ns(silent_ns)
-        state = self._detector.judge(self._report.phase_error_ns, sigma_ns, trusted=False)
+        if sigma_ns > _HOPELESS_PERIODS * self._period_ns:
+            state = self._detector.reset()
+        else:
+            state = self._detector.judge(self._report.phase_error_ns, sigma_ns, trusted=False)
         self._report = self._report._replace(state=state, uncertainty_ns=_BOUND_SIGMAS * sigma_ns)
         return self._report
 
@@ -170,7 +171,7 @@ class Genlock:
     def _begin(self, frame_start_ns: int, slot_ns: int) -> None:
         self._slot_ns, self._seen = slot_ns, True
         self._estimator.restart(float(frame_start_ns - slot_ns))
-        self._forget_outliers()
+        self._outliers.clear()
 
     def _track(self, frame_start_ns: int, slot_ns: int, elapsed_lines: int) -> bool:
         """Predict to this frame and weigh its stamp; tell whether the stamp was believed."""
@@ -184,7 +185,7 @@ class Genlock:
         if not believed:
             return self._reject(innovation_ns)
         estimator.update(innovation_ns)
-        self._forget_outliers()
+        self._outliers.clear()
         return True
 
     def _move_grid(self, slot_ns: int) -> int:
@@ -221,25 +222,21 @@ class Genlock:
 
     def _reject(self, innovation_ns: float) -> bool:
         """Note an outlier; if the last ones agree, or never do, follow them after all."""
-        self._rejected += 1
-        self._residuals.append(innovation_ns)
-        if self._rejected >= _LOST_FRAMES:
+        verdict = self._outliers.add(innovation_ns, self._estimator.gate_ns)
+        if verdict.jump_ns is not None:
+            self._estimator.shift(verdict.jump_ns)
+            self._outliers.clear()
+            return True
+        if verdict.lost and not self._can_hold_over():
             self._estimator.restart(self._estimator.phase_ns + innovation_ns, _LOST_RATE_SIGMA)
-            self._forget_outliers()
+            self._outliers.clear()
             self._detector.reset()
-            return False
-        jump_ns = sorted(self._residuals)[len(self._residuals) // 2 - 1]  # tails come late
-        gate_ns = self._estimator.gate_ns
-        agreeing = sum(abs(residual - jump_ns) <= gate_ns for residual in self._residuals)
-        if len(self._residuals) < _JUMP_FRAMES or agreeing < _JUMP_AGREEING:
-            return False
-        self._estimator.shift(jump_ns)
-        self._forget_outliers()
-        return True
+        return False
 
-    def _forget_outliers(self) -> None:
-        self._rejected = 0
-        self._residuals.clear()
+    def _can_hold_over(self) -> bool:
+        """Tell whether the prediction of a lock that once was is still better than its stamps."""
+        sigma_limit_ns = _HOLDOVER_LINES * self.mode.line_time_ns
+        return self.state is LockState.HOLDOVER and self._estimator.sigma_ns <= sigma_limit_ns
 
     def _judge(self, believed: bool) -> PhaseReport:
         estimator = self._estimator

@@ -1,9 +1,10 @@
 """Where a sensor's frames fall and how fast it runs: a two-state Kalman filter.
 
 State: phase (frame start minus a slot of the grid, ns; the caller moves the slot) and rate (how
-much longer the sensor's lines take than nominal, dimensionless). The model of an oscillator as white frequency noise over
-a random walk of frequency is the usual one for clocks (Zucca & Tavella, IEEE T-UFFC 52(2), 2005).
-The noise of the stamps is learned, because no two interrupt controllers are alike.
+much longer the sensor's lines take than nominal, dimensionless). The model of an oscillator as
+white frequency noise over a random walk of frequency is the usual one for clocks (Zucca &
+Tavella, IEEE T-UFFC 52(2), 2005). The noise of the stamps is learned, because no two interrupt
+controllers are alike: by tracking the median of the innovations, which tails cannot drag along.
 """
 
 import math
@@ -13,7 +14,9 @@ _PHASE_NOISE_NS = 100.0  # per frame: reading the clocks that map the grid to mo
 _RATE_WALK_PER_SQRT_S = 0.1e-6  # a sensor board that warms up: 0.1 ppm within a second
 _STAMP_NOISE_START_NS = 5_000.0
 _STAMP_NOISE_RANGE_NS = (300.0, 500_000.0)
-_STAMP_NOISE_MEMORY = 1 / 256  # frames: fast enough for a changed load, slow enough to be calm
+_MEDIAN_OF_NORMAL = 0.6745  # median of |x| for a standard normal x
+_LEARNING_START_FRAMES = 5  # the first steps are large: 1/5, 1/6, ...
+_LEARNING_STEP = 0.01  # then 1 % per frame: the learned noise is calm to about 5 %
 _GATE_SIGMAS = 5.0
 _BIAS_MEMORY = 1 / 8
 _BIAS_LIMIT = 5.0 * math.sqrt(_BIAS_MEMORY / (2 - _BIAS_MEMORY))  # 5 σ of that average
@@ -26,6 +29,7 @@ class PhaseEstimator:
     def __init__(self) -> None:
         self.rate = 0.0
         self._stamp_variance = _STAMP_NOISE_START_NS**2
+        self._learned = _LEARNING_START_FRAMES
         self.restart(0.0)
 
     def restart(self, phase_ns: float, rate_sigma: float = _START_RATE_SIGMA) -> None:
@@ -71,12 +75,14 @@ class PhaseEstimator:
         self._pr = self._bias = 0.0
 
     def learn_noise(self, innovation_ns: float) -> None:
-        """Let the stamp noise follow the innovations; outliers count as if they sat on the gate."""
-        square = min(innovation_ns * innovation_ns, self.gate_ns**2)
-        excess = square - self._pp - self._stamp_variance
+        """Let the stamp noise follow the median of the innovations' size (stochastic median)."""
+        self._learned += 1
+        step = max(_LEARNING_STEP, 1 / self._learned)
+        total = math.sqrt(self._pp + self._stamp_variance)
+        wider = abs(innovation_ns) > _MEDIAN_OF_NORMAL * total
+        sigma_ns = self.stamp_sigma_ns * (1 + step if wider else 1 / (1 + step))
         low, high = _STAMP_NOISE_RANGE_NS
-        learned = self._stamp_variance + _STAMP_NOISE_MEMORY * excess
-        self._stamp_variance = min(max(learned, low * low), high * high)
+        self._stamp_variance = min(max(sigma_ns, low), high) ** 2
 
     def update(self, innovation_ns: float) -> None:
         """Take in a stamp that lies this far from the prediction."""
