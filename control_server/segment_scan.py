@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeAlias
 
 import av
 import numpy as np
@@ -17,6 +18,7 @@ from capture_protocol.frame import FRAME_DTYPE
 from capture_protocol.grid import NS_PER_S
 from capture_protocol.nal import split_annex_b, split_length_prefixed
 
+VideoPacket: TypeAlias = "Packet[VideoStream]"
 NO_CONTAINER_TIME = -1
 """`SegmentScan.container_ns` of a packet without a time stamp; slots start at time 0."""
 
@@ -92,7 +94,7 @@ class _Findings:
         self.without_evidence = 0
         self.damaged = ""
 
-    def add(self, packet: Packet[VideoStream], record: FrameRecord) -> None:
+    def add(self, packet: VideoPacket, record: FrameRecord) -> None:
         self.records.append(record.pack())
         self.sizes.append(packet.size)
         self.keys.append(packet.is_keyframe)
@@ -126,9 +128,7 @@ def _scan_packets(container: InputContainer, found: _Findings) -> None:
             _scan_unit(packet, found, found.codec, prefix)
 
 
-def _scan_unit(
-    packet: Packet[VideoStream], found: _Findings, codec: Codec, prefix: int | None
-) -> None:
+def _scan_unit(packet: VideoPacket, found: _Findings, codec: Codec, prefix: int | None) -> None:
     unit = bytes(packet)
     if not has_picture(unit, codec, prefix):
         found.damaged = "holds a packet without a whole picture"
@@ -160,7 +160,7 @@ def _nal_units(unit: bytes, prefix: int | None) -> Iterator[tuple[int, int]]:
     return split_annex_b(unit) if prefix is None else split_length_prefixed(unit, prefix)
 
 
-def _time_ns(packet: Packet[VideoStream]) -> int:
+def _time_ns(packet: VideoPacket) -> int:
     if packet.pts is None or packet.time_base is None:
         return NO_CONTAINER_TIME
     exact: Fraction = packet.pts * packet.time_base * NS_PER_S
