@@ -163,7 +163,9 @@ def _judge(
     width = 2 * float(np.mean(tolerance)) / max(end - begin, 1.0)
     chance = 1 - (1 - min(width, 1.0)) ** max(here, there)
     few = max(min(here, there), len(pairs))
-    log_tail = float(binom.logsf(len(pairs) - 2, max(few - 1, 1), chance))  # one pair set the offset
+    log_tail = float(
+        binom.logsf(len(pairs) - 2, max(few - 1, 1), chance)
+    )  # one pair set the offset
     return Alignment(
         float(seed[1]),
         float(seed[2]),

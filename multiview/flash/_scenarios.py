@@ -57,8 +57,7 @@ def _exposures(seed: int) -> FlashFootage:
     plain = _plain(seed)
     times = (2e6, 8e6, 16e6)
     cameras = tuple(
-        replace(camera, exposure_ns=time)
-        for camera, time in zip(plain.cameras, times, strict=True)
+        replace(camera, exposure_ns=time) for camera, time in zip(plain.cameras, times, strict=True)
     )
     return replace(plain, name="exposures", cameras=cameras)
 

@@ -100,7 +100,9 @@ class RollingShutterCamera:
             if flash.seen_by is not None and self.name not in flash.seen_by:
                 continue
             since = ends - flash.onset_ns
-            gain += flash.strength * (flash.emitted(since) - flash.emitted(since - self.exposure_ns))
+            gain += flash.strength * (
+                flash.emitted(since) - flash.emitted(since - self.exposure_ns)
+            )
         return gain
 
 
@@ -203,9 +205,7 @@ def _texture(height: int, width: int, rng: np.random.Generator) -> Float32:
         _smooth(rng.normal(size=height), height // 20), _smooth(rng.normal(size=width), width // 30)
     )
     fine = np.repeat(np.repeat(rng.normal(size=(height // 8 + 1, width // 8 + 1)), 8, 0), 8, 1)
-    picture = AMBIENT_LEVEL[0] + AMBIENT_LEVEL[1] * (
-        0.6 * coarse + 0.3 * fine[:height, :width]
-    )
+    picture = AMBIENT_LEVEL[0] + AMBIENT_LEVEL[1] * (0.6 * coarse + 0.3 * fine[:height, :width])
     return np.clip(picture, 8, 200).astype(np.float32)
 
 

@@ -1,0 +1,233 @@
+"""From the flashes of all videos to one answer, or to a refusal with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from multiview.flash._errors import (
+    AmbiguousFlashError,
+    InconsistentFlashError,
+    NoCommonFlashError,
+    NoFlashError,
+)
+from multiview.flash._edges import Kind
+from multiview.flash._fit import CameraFit, JointFit, Member, fit
+from multiview.flash._matching import (
+    MAX_LOG10_NFA,
+    Alignment,
+    EventTimes,
+    alignments,
+    rivals,
+)
+from multiview.flash._track import FlashEvent, FlashTrack
+
+Float64 = npt.NDArray[np.float64]
+
+MIN_EVENTS = 3  # flashes per camera: fewer cannot show an agreement beyond chance
+MAX_DRIFT = 500e-6  # of one camera's clock against another's; crystals keep 100 ppm
+MAX_REJECTED_SHARE = 0.4  # of a camera's edges: more means that the shutter model does not hold
+MAX_RMS_NS = 1e6  # of the believed edges
+READOUT_LIMIT = 1.05  # frame periods that all rows may take at most
+SAME_FLASH_NS = 2e6  # events that the fit puts so near to each other are one flash
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Cameras on one timeline, and how they were found to belong together."""
+
+    base: str
+    fit: JointFit
+    members: Mapping[str, Member]
+    joined: Mapping[str, Alignment]
+    """the alignment by which each camera but the base was joined to those before it"""
+
+    def common_flashes(self, name: str) -> set[int]:
+        """Return the flashes with edges that this and another camera saw."""
+        mine = _with_edges(self.members[name])
+        others = [_with_edges(m) for other, m in self.members.items() if other != name]
+        return mine & set().union(*others)
+
+
+def _with_edges(member: Member) -> set[int]:
+    events = zip(member.track.events, member.flash_of, strict=True)
+    return {flash for event, flash in events if event.edges}
+
+
+def solve(tracks: Mapping[str, FlashTrack], base: str, max_drift: float = MAX_DRIFT) -> Solution:
+    """Find which flashes are the same and fit all cameras together.
+
+    Raises NoFlashError, NoCommonFlashError, AmbiguousFlashError or InconsistentFlashError.
+    """
+    for name, track in tracks.items():
+        _check_track(name, track)
+    members = {base: _alone(tracks[base])}
+    joined: dict[str, Alignment] = {}
+    current = fit(members, base)
+    while len(members) < len(tracks):
+        name, members[name], joined[name] = _next(members, tracks, current, max_drift)
+        members = _renumbered(members, fit(members, base))
+        current = fit(members, base)
+    solution = Solution(base, current, members, joined)
+    for name in tracks:
+        _check_fit(name, solution)
+    return solution
+
+
+def _check_track(name: str, track: FlashTrack) -> None:
+    if len(track.events) < MIN_EVENTS:
+        raise NoFlashError(
+            f"{name}: {len(track.events)} flashes found, at least {MIN_EVENTS} are needed",
+            hint="fire more flashes that light most of the picture of every camera",
+        )
+    if track.edge_count < MIN_EVENTS:
+        raise NoFlashError(
+            f"{name}: {len(track.events)} flashes found, but only {track.edge_count} edges "
+            "between lit and dark rows",
+            hint="a global shutter or a very short readout shows none; use audio instead",
+        )
+
+
+def _alone(track: FlashTrack) -> Member:
+    middle = (track.start_ns + track.end_ns) // 2
+    return Member(track, 0.0, 0.0, middle, range(len(track.events)))
+
+
+def _check_fit(name: str, solution: Solution) -> None:
+    camera = solution.fit.cameras[name]
+    track = solution.members[name].track
+    common = len(solution.common_flashes(name))
+    readout = camera.line_time_ns * track.height / track.period_ns
+    rms_ns = float(np.sqrt(np.mean(camera.residuals_ns**2))) if len(camera.residuals_ns) else 0.0
+    problem = ""
+    if len(solution.members) > 1 and common < MIN_EVENTS:
+        problem = f"only {common} flashes agree with other cameras to the row"
+    elif camera.rejected > MAX_REJECTED_SHARE * track.edge_count:
+        problem = f"{camera.rejected} of {track.edge_count} edges contradict the others"
+    elif rms_ns > MAX_RMS_NS:
+        problem = f"edges scatter by {rms_ns / 1e6:.1f} ms"
+    elif not 0 < readout < READOUT_LIMIT:
+        problem = f"the rows would take {readout:.2f} frame periods to read"
+    if problem:
+        raise InconsistentFlashError(
+            f"{name}: {problem}",
+            hint="stabilised, re-timed or cropped video has no simple shutter any more",
+        )
+
+
+def _alone(track: FlashTrack) -> Member:
+    middle = (track.start_ns + track.end_ns) // 2
+    return Member(track, 0.0, 0.0, middle, tuple(range(len(track.events))))
+
+
+def _next(
+    members: Mapping[str, Member], tracks: Mapping[str, FlashTrack], fit: JointFit, drift: float
+) -> tuple[str, Member, Alignment]:
+    """The camera that agrees best with those already joined."""
+    flashes, numbers = _timeline_flashes(members, fit)
+    ranked = {
+        name: alignments(flashes, _events(track), drift)
+        for name, track in tracks.items()
+        if name not in members
+    }
+    clear = {name: found[0] for name, found in ranked.items() if not rivals(found)}
+    candidates = clear or {name: found[0] for name, found in ranked.items()}
+    name = min(candidates, key=lambda n: candidates[n].log10_nfa)
+    alignment = candidates[name]
+    if alignment.log10_nfa > MAX_LOG10_NFA:
+        raise _no_common(name, alignment, tracks[name])
+    if name not in clear:
+        raise _ambiguous(name, alignment, rivals(ranked[name]))
+    return name, _placed(tracks[name], alignment, numbers, flashes.times_ns), alignment
+
+
+def _no_common(name: str, alignment: Alignment, track: FlashTrack) -> NoCommonFlashError:
+    return NoCommonFlashError(
+        f"{name}: at best {len(alignment.pairs)} of its {len(track.events)} flashes fall together "
+        "with those of the other videos, which unrelated flashes would do as well",
+        hint="check that all videos show the same event; five common flashes are a good number",
+    )
+
+
+def _ambiguous(name: str, best: Alignment, others: list[Alignment]) -> AmbiguousFlashError:
+    shift_s = abs(others[0].offset_ns - best.offset_ns) / 1e9
+    return AmbiguousFlashError(
+        f"{name}: {len(best.pairs)} flashes agree, but shifted by {shift_s:.3f} s "
+        f"{len(others[0].pairs)} agree as well",
+        hint="flashes at even intervals cannot tell one from the next: fire them irregularly",
+    )
+
+
+def _placed(
+    track: FlashTrack, alignment: Alignment, numbers: Sequence[int], flashes_ns: Float64
+) -> Member:
+    """Lay a camera on the timeline by its alignment; flashes that only it saw get new numbers."""
+    alone = _alone(track)
+    base_ns = alone.origin_ns - alignment.offset_ns
+    first_new = max(numbers) + 1
+    flash_of = [first_new + event for event in range(len(track.events))]
+    for flash, event in alignment.pairs:
+        flash_of[event] = numbers[flash]
+    return replace(alone, offset_ns=-alignment.offset_at(base_ns), flash_of=tuple(flash_of))
+
+
+def _events(track: FlashTrack) -> EventTimes:
+    times = np.array([(event.time_ns, event.sigma_ns) for event in track.events])
+    times = times[np.argsort(times[:, 0])]
+    return EventTimes(times[:, 0], times[:, 1], track.start_ns, track.end_ns)
+
+
+def _timeline_flashes(
+    members: Mapping[str, Member], fit: JointFit
+) -> tuple[EventTimes, tuple[int, ...]]:
+    """All flashes that the joined cameras saw, on the base camera's clock, and their numbers."""
+    best: dict[int, tuple[float, float]] = {}
+    for name, member in members.items():
+        for event, flash in zip(member.track.events, member.flash_of, strict=True):
+            found = (event.sigma_ns, _on_base(event.time_ns, fit.cameras[name]))
+            best[flash] = min(found, best.get(flash, found))
+    for flash, (time, sigma) in fit.flashes.items():
+        best[flash] = (sigma, time)
+    ordered = sorted((time, sigma, flash) for flash, (sigma, time) in best.items())
+    times, sigmas, numbers = zip(*ordered, strict=True)
+    starts = [_on_base(m.track.start_ns, fit.cameras[n]) for n, m in members.items()]
+    ends = [_on_base(m.track.end_ns, fit.cameras[n]) for n, m in members.items()]
+    return EventTimes(np.array(times), np.array(sigmas), min(starts), max(ends)), numbers
+
+
+def _on_base(time_ns: float, camera: CameraFit) -> float:
+    return time_ns + camera.offset_ns + camera.drift * (time_ns - camera.origin_ns)
+
+
+def _renumbered(members: Mapping[str, Member], fit: JointFit) -> dict[str, Member]:
+    """Let events that the fit puts at one instant be one flash, and others not."""
+    placed = sorted(
+        (_fitted_time(event, fit.cameras[name]), name, index)
+        for name, member in members.items()
+        for index, event in enumerate(member.track.events)
+    )
+    numbers: dict[tuple[str, int], int] = {}
+    number, begun, seen = -1, -np.inf, set[str]()
+    for time, name, index in placed:
+        if time - begun > SAME_FLASH_NS or name in seen:
+            number, begun, seen = number + 1, time, set()
+        seen.add(name)
+        numbers[name, index] = number
+    return {
+        name: replace(
+            member, flash_of=tuple(numbers[name, k] for k in range(len(member.track.events)))
+        )
+        for name, member in members.items()
+    }
+
+
+def _fitted_time(event: FlashEvent, camera: CameraFit) -> float:
+    """Instant of an event on the base camera's clock by the fitted shutter."""
+    if not event.edges:
+        return _on_base(event.time_ns, camera)
+    edge, time = event.edges[0], event.edge_times_ns[0]
+    exposure = camera.exposure_ns if edge.kind is Kind.TRAIL else 0.0
+    return _on_base(time, camera) + edge.row * camera.line_time_ns - exposure
