@@ -19,6 +19,9 @@ MAX_PIXELS = 8192 * 8192
 """A damaged header may claim any size; no camera's picture is larger than this."""
 READ_TIMEOUT_S = 20.0
 """A local or network disk that gives nothing for so long is taken for stalled."""
+MAX_ASSUMED_HZ = 1000
+DEFAULT_RATE = Fraction(25)
+"""What FFmpeg assumes of streams that say nothing."""
 FORMATS_WITHOUT_PTS = frozenset({"avi"})
 """FFmpeg guesses presentation times for these containers, and errs with B-frames."""
 
@@ -174,6 +177,9 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
 
 
 def assumed_rate(stream: VideoStream) -> Fraction:
-    """Frames per second for streams without any times: the codec's word, else FFmpeg's guess."""
+    """Frames per second for streams without any times: the codec's word, else FFmpeg's guess.
+
+    A stream of variable rate names its clock's ticks as its rate, which is no camera's.
+    """
     rates: tuple[Any, ...] = (stream.codec_context.framerate, stream.average_rate)
-    return next((Fraction(rate) for rate in rates if rate), Fraction(25))
+    return next((Fraction(r) for r in rates if r and r <= MAX_ASSUMED_HZ), DEFAULT_RATE)
