@@ -7,7 +7,7 @@ from capture_protocol.frame import LockState
 from edge_agent.genlock.estimator import PhaseEstimator
 from edge_agent.genlock.headroom import check_headroom
 from edge_agent.genlock.lock import LockDetector
-from edge_agent.genlock.outliers import OutlierRun
+from edge_agent.genlock.outliers import OutlierWatch
 from edge_agent.genlock.plan import FramePlan
 from edge_agent.sensor import FrameDurationLimits, SensorMode
 
@@ -90,7 +90,7 @@ class Genlock:
         self._plan = FramePlan(delay, round(self._period_ns / mode.line_time_ns))
         self._estimator = PhaseEstimator()
         self._detector = LockDetector(mode.line_time_ns)
-        self._outliers = OutlierRun()
+        self._outliers = OutlierWatch()
         self._silent_slots = 0
         self._slot_ns = 0  # a near slot, to which the estimator's phase refers
         self._seen = False
@@ -147,15 +147,22 @@ class Genlock:
         The rounding to whole lines stays in the predicted phase and is made up for by the
         next frames: a first-order sigma-delta modulator.
         """
-        line_ns = self.mode.line_time_ns * (1 + self._estimator.rate)
-        settled = self._plan.lengths
-        if not settled:
+        line_ns = self._line_ns()
+        if not self._plan.lengths:
             return self._clamp(self._period_ns / line_ns)
-        ahead_ns = sum(settled) * line_ns - len(settled) * self._slot_period_ns
-        error_ns = self._wrap(self._estimator.phase_ns + ahead_ns - self._target_ns)
+        error_ns = self._settled_error_ns()
         if self._too_late(error_ns):
             error_ns -= self._slot_period_ns
         return self._clamp((self._slot_period_ns - error_ns) / line_ns)
+
+    def _line_ns(self) -> float:
+        return self.mode.line_time_ns * (1 + self._estimator.rate)
+
+    def _settled_error_ns(self) -> float:
+        """Return the phase error that all commands so far lead to."""
+        settled = self._plan.lengths
+        ahead_ns = sum(settled) * self._line_ns() - len(settled) * self._slot_period_ns
+        return self._wrap(self._estimator.phase_ns + ahead_ns - self._target_ns)
 
     def _too_late(self, error_ns: float) -> bool:
         gain_ns = self._period_ns - self.mode.shortest_frame_ns
@@ -171,7 +178,7 @@ class Genlock:
     def _begin(self, frame_start_ns: int, slot_ns: int) -> None:
         self._slot_ns, self._seen = slot_ns, True
         self._estimator.restart(float(frame_start_ns - slot_ns))
-        self._outliers.clear()
+        self._outliers.forget()
 
     def _track(self, frame_start_ns: int, slot_ns: int, elapsed_lines: int) -> bool:
         """Predict to this frame and weigh its stamp; tell whether the stamp was believed."""
@@ -185,7 +192,7 @@ class Genlock:
         if not believed:
             return self._reject(innovation_ns)
         estimator.update(innovation_ns)
-        self._outliers.clear()
+        self._outliers.believed()
         return True
 
     def _move_grid(self, slot_ns: int) -> int:
@@ -222,14 +229,14 @@ class Genlock:
 
     def _reject(self, innovation_ns: float) -> bool:
         """Note an outlier; if the last ones agree, or never do, follow them after all."""
-        verdict = self._outliers.add(innovation_ns, self._estimator.gate_ns)
-        if verdict.jump_ns is not None:
-            self._estimator.shift(verdict.jump_ns)
-            self._outliers.clear()
+        jump_ns = self._outliers.rejected(innovation_ns, self._estimator.gate_ns)
+        if jump_ns is not None:
+            self._estimator.shift(jump_ns)
+            self._outliers.forget()
             return True
-        if verdict.lost and not self._can_hold_over():
+        if self._outliers.lost and not self._can_hold_over():
             self._estimator.restart(self._estimator.phase_ns + innovation_ns, _LOST_RATE_SIGMA)
-            self._outliers.clear()
+            self._outliers.forget()
             self._detector.reset()
         return False
 
@@ -242,7 +249,8 @@ class Genlock:
         estimator = self._estimator
         error_ns = self._wrap(estimator.phase_ns - self._target_ns)
         sigma_ns = estimator.sigma_ns
-        state = self._detector.judge(error_ns, sigma_ns, believed)
+        coming_ns = self._settled_error_ns()
+        state = self._detector.judge(error_ns, sigma_ns, believed, coming_ns)
         self._report = PhaseReport(
             state=state,
             phase_error_ns=error_ns,

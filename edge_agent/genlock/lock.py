@@ -25,14 +25,23 @@ class LockDetector:
         self.state = LockState.FREE
         return self.state
 
-    def judge(self, error_ns: float, sigma_ns: float, trusted: bool) -> LockState:
-        """Judge a frame: its estimated error, that estimate's σ, whether its stamp counted."""
+    def judge(
+        self, error_ns: float, sigma_ns: float, trusted: bool, coming_ns: float = 0.0
+    ) -> LockState:
+        """Judge a frame: its estimated error, that estimate's σ, whether its stamp counted.
+
+        ``coming_ns`` is the error that the commands on their way lead to: a sensor that a pull
+        will take away again has no lock to report yet.
+        """
         self._untrusted = 0 if trusted else self._untrusted + 1
         line_ns = self._line_time_ns
         loose = sigma_ns > max(_LOOSE_SIGMA_LINES * line_ns, 5_000.0)
-        near = not loose and abs(error_ns) <= line_ns + 3 * sigma_ns
+        near = not loose and max(abs(error_ns), abs(coming_ns)) <= line_ns + 3 * sigma_ns
         far = loose or abs(error_ns) > 2 * line_ns + 5 * sigma_ns
-        self._inside = self._inside + 1 if near and trusted else 0 if far else self._inside
+        if near and trusted:
+            self._inside += 1
+        elif far:
+            self._inside = 0
         self.state = self._next_state(far)
         return self.state
 

@@ -1,56 +1,61 @@
-"""Late interrupts or a sensor that has moved? What a run of rejected stamps means."""
+"""Late interrupts or a sensor that has moved? What rejected stamps mean together."""
 
 import math
 from collections import deque
-from typing import NamedTuple
 
-_SHORTEST_RUN = 4  # agreeing outliers that are taken for a jump; frames
-_LONGEST_RUN = 20
-_LOST_RUN = 30  # outliers in a row that never agree: the track is lost
-_AGREEING = 0.75  # share of the run that must agree; the others may be late interrupts
-_FALSE_JUMP = 1e-8  # chance per frame that tails alone make a run: once in 38 days at 30 fps
-_RATE_START = 0.005  # half of what a busy Pi shows; a run of four is enough up to 1 %
-_RATE_MEMORY = 1 / 256
-
-
-class Verdict(NamedTuple):
-    """What the run of outliers means so far."""
-
-    jump_ns: float | None
-    """The sensor has moved by this much."""
-    lost: bool
-    """The stamps make no sense for so long that estimation must begin again."""
+_FEWEST = 4  # rejected stamps that can make a jump
+_MOST = 20
+_LOST_RUN = 30  # rejected in a row and never agreeing: the track is lost
+_AGREEING = 0.75  # share of the rejected that must agree; the others may be late interrupts
+_FALSE_JUMP = 1e-7  # chance per frame that tails make so many; that they agree is rarer still
+_RATE_START = 0.005
+_RATE_RANGE = (1e-6, 0.9)
+_RATE_MEMORY = 1 / 1024  # frames
 
 
-class OutlierRun:
-    """Consecutive rejected stamps, and how common outliers are on this machine."""
+class OutlierWatch:
+    """The last stamps that were rejected, and how common outliers are on this machine."""
 
     def __init__(self) -> None:
-        self._run: deque[float] = deque(maxlen=_LOST_RUN)
+        self._recent: deque[float | None] = deque(maxlen=_MOST + 1)  # None: was believed
+        self._in_a_row = 0
         self._rate = _RATE_START
 
-    def clear(self) -> None:
-        """End the run: a stamp was believed, or estimation began again."""
-        self._rate -= _RATE_MEMORY * self._rate
-        self._run.clear()
+    @property
+    def lost(self) -> bool:
+        """Whether the stamps have made no sense for so long that estimation must begin again."""
+        return self._in_a_row >= _LOST_RUN
 
-    def add(self, innovation_ns: float, gate_ns: float) -> Verdict:
-        """Note an outlier; the run goes on until it is cleared."""
+    def forget(self) -> None:
+        """Begin again: the rejected stamps were followed after all, so they were no outliers."""
+        self._recent.clear()
+        self._in_a_row = 0
+
+    def believed(self) -> None:
+        """Note a stamp that was believed."""
+        stamps = self._in_a_row + 1
+        self._rate += _RATE_MEMORY * (self._in_a_row - stamps * self._rate)
+        self._recent.append(None)
+        self._in_a_row = 0
+
+    def rejected(self, innovation_ns: float, gate_ns: float) -> float | None:
+        """Note an outlier. Return the jump (ns) if the last ones agree on one.
+
+        One stamp among them may have been believed: a tail that hit the old track by chance.
+        """
         needed = self._needed()
-        self._rate += _RATE_MEMORY * (1 - self._rate)
-        self._run.append(innovation_ns)
-        return self._judge(needed, gate_ns)
+        self._recent.append(innovation_ns)
+        self._in_a_row += 1
+        last = list(self._recent)[-needed - 1 :]
+        outliers = sorted(innovation for innovation in last if innovation is not None)
+        if len(outliers) < needed:
+            return None
+        jump_ns = outliers[(len(outliers) - 1) // 2]  # of two middle ones the earlier: tails lag
+        agreeing = sum(abs(outlier - jump_ns) <= gate_ns for outlier in outliers)
+        return jump_ns if agreeing >= _AGREEING * len(outliers) else None
 
     def _needed(self) -> int:
-        """Return the length of run that tails of the observed frequency hardly ever make."""
-        length = math.ceil(math.log(_FALSE_JUMP) / math.log(min(max(self._rate, 1e-6), 0.9)))
-        return min(max(length, _SHORTEST_RUN), _LONGEST_RUN)
-
-    def _judge(self, needed: int, gate_ns: float) -> Verdict:
-        if len(self._run) >= needed:
-            recent = sorted(list(self._run)[-needed:])
-            jump_ns = recent[(needed - 1) // 2]  # of two middle ones the earlier: tails are late
-            agreeing = sum(abs(residual - jump_ns) <= gate_ns for residual in recent)
-            if agreeing >= _AGREEING * needed:
-                return Verdict(jump_ns, lost=False)
-        return Verdict(None, lost=len(self._run) >= _LOST_RUN)
+        """Return how many outliers tails of the observed frequency hardly ever make."""
+        low, high = _RATE_RANGE
+        rate = min(max(self._rate, low), high)
+        return min(max(math.ceil(math.log(_FALSE_JUMP) / math.log(rate)), _FEWEST), _MOST)
