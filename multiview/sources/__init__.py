@@ -10,6 +10,7 @@ from multiview.sources._contract import (
     VideoSource,
 )
 from multiview.sources._file import FileVideoSource
+from multiview.sources._session import SessionVideoSource, session_cameras
 
 __all__ = [
     "NS_PER_S",
@@ -18,6 +19,8 @@ __all__ = [
     "Frame",
     "Image",
     "Picture",
+    "SessionVideoSource",
     "VideoMetadata",
     "VideoSource",
+    "session_cameras",
 ]

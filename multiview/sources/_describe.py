@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import sqrt
 
 import numpy as np
-from av.video.stream import VideoStream
 
-from multiview.sources._contract import NS_PER_S, VideoMetadata
-from multiview.sources._index import FrameIndex, ticks_to_ns
+from multiview.sources._contract import NS_PER_S, Clock, VideoMetadata
+from multiview.sources._index import FrameIndex, ticks_to_ns, typical_period_ns
 from multiview.sources._packets import PacketFile, assumed_rate
 
 MICROSECOND = Fraction(1, 1_000_000)
@@ -17,43 +15,29 @@ MICROSECOND = Fraction(1, 1_000_000)
 
 
 def describe(
-    file: PacketFile, index: FrameIndex, camera_id: str, findings: tuple[str, ...]
+    file: PacketFile, index: FrameIndex, camera_id: str, findings: tuple[str, ...], clock: Clock
 ) -> VideoMetadata:
-    """Metadata of an indexed file; ``findings`` of the scan mean that it is incomplete."""
+    """Metadata of an indexed file; ``findings`` of the scan mean that it is incomplete.
+
+    The header's promise of a duration can be compared only with the container's own times.
+    """
     period_ns = typical_period_ns(index.times_ns) or NS_PER_S / float(assumed_rate(file.stream))
     start_ns, last_ns = int(index.times_ns[0]), int(index.times_ns[-1])
     end_ns = last_ns + round(period_ns)
-    losses = (*findings, *_shortfall(file, end_ns))
+    losses = (*findings, *_shortfall(file, end_ns)) if clock is Clock.OWN else findings
     return VideoMetadata(
         camera_id,
         file.stream.width,
         file.stream.height,
         fps=NS_PER_S / period_ns,
         codec=file.stream.codec_context.name,
+        clock=clock,
         total_frames=len(index),
         start_ns=start_ns,
         duration_ns=end_ns - start_ns,
         complete=not losses,
         notes=(*losses, *_oddities(file, index)),
     )
-
-
-def typical_period_ns(times_ns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
-    """Mean distance of neighbours, leaving out gaps and repeats; 0 if there is none.
-
-    The mean, because containers round times to ticks; near the median, because a gap is no rate.
-    """
-    steps = np.diff(times_ns)
-    steps = steps[steps > 0]
-    if not len(steps):
-        return 0.0
-    median = float(np.median(steps))
-    return float(steps[np.abs(steps - median) <= median / 2].mean())
-
-
-def tick_sigma_ns(stream: VideoStream) -> int:
-    """Standard deviation of a time that was rounded to the stream's ticks (tick/√12)."""
-    return round(float(stream.time_base or 0) * NS_PER_S / sqrt(12))
 
 
 def _shortfall(file: PacketFile, end_ns: int) -> list[str]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Self
 
 import av
 
-from multiview.errors import SourceClosedError, SourceOpenError
+from capture_protocol import FrameRecord
+from multiview.errors import SourceClosedError
 from multiview.sources._contract import Clock, Frame, Picture, VideoMetadata
-from multiview.sources._decode import DecodeRun, decoded_order
-from multiview.sources._describe import describe, tick_sigma_ns
-from multiview.sources._index import FrameIndex, build_index, presentation_order
-from multiview.sources._packets import PacketFile, assumed_rate
+from multiview.sources._decode import DecodeRun
+from multiview.sources._index import FrameIndex
+from multiview.sources._indexed import IndexedFile
+from multiview.sources._numbered import NumberedSource, Times
+from multiview.sources._packets import PacketFile
 from multiview.sources._window import FrameWindow
 
 WINDOW_BYTES = 128 * 2**20
@@ -28,12 +27,14 @@ SEQUENTIAL_READS = 2
 """After this many reads onwards the source expects more, and decodes ahead."""
 
 
-class FileVideoSource:
+class FileVideoSource(NumberedSource):
     """Frames of a video file that FFmpeg can read (MP4, MOV, AVI, MKV, TS; H.264, H.265, ...).
 
     Frame times are the container's presentation times of the packets that are really there,
     as shown after edit lists. Where the container has none, frames are put into order by decoding
     once and their times are estimated; their ``metadata["estimated_time"]`` is then True.
+    If every frame carries the rig's evidence, its exposure midpoint (UTC) is its time, and
+    ``metadata["record"]`` is the evidence.
 
     A source is used from one thread.
 
@@ -60,116 +61,72 @@ class FileVideoSource:
         self._window_s = window_s
         self._given_times = frame_times_ns
         self._clock = clock
-        self._file: PacketFile | None = None
+        self._indexed: IndexedFile | None = None
         self._index: FrameIndex
         self._metadata: VideoMetadata
 
     def open(self) -> None:
         """Open the file and index it; raises :class:`SourceOpenError` with the reason."""
         self.release()
-        file = PacketFile(self.path)
-        try:
-            index, findings = _index_file(file)
-            self._index = (
-                index if self._given_times is None else index.with_times(self._given_times)
-            )
-            self._metadata = replace(
-                describe(file, self._index, self.camera_id, findings), clock=self._clock
-            )
-        except BaseException:
-            file.close()
-            raise
-        self._file = file
+        self._indexed = indexed = IndexedFile.read(self.path, self._given_times)
+        self._index = indexed.index
+        clock = Clock.UTC if indexed.records else self._clock
+        self._metadata = indexed.describe(self.camera_id, clock)
         bytes_per_frame = max(1, self._metadata.width * self._metadata.height * 3 // 2)
         wanted = round(self._window_s * self._metadata.fps)
         self._window = FrameWindow(min(wanted, WINDOW_BYTES // bytes_per_frame))
         self._read_ahead = max(1, min(READ_AHEAD_FRAMES, READ_AHEAD_BYTES // bytes_per_frame))
-        self._tick_sigma_ns = tick_sigma_ns(file.stream)
         self._run: DecodeRun | None = None
-        self._in_sequence = 0
+        self._reads_onwards = 0
         self._next = 0
 
     @property
-    def index(self) -> FrameIndex:
-        """Times of all frames."""
-        self._opened()
-        return self._index
+    def times_ns(self) -> Times:
+        """Times of all frames in order."""
+        return self._opened().index.times_ns
+
+    @property
+    def records(self) -> tuple[FrameRecord, ...]:
+        """The rig's in-stream evidence of all frames in order; empty for other files."""
+        return self._opened().records
 
     def get_metadata(self) -> VideoMetadata:
         """Size, rate, extent and findings."""
         self._opened()
         return self._metadata
 
-    def frame_at(self, time_ns: int) -> Frame:
-        """The frame whose time is nearest."""
-        self._opened()
-        return self.frame_by_number(self._index.nearest(time_ns))
-
     def frame_by_number(self, number: int) -> Frame:
         """Frame ``number`` in order of presentation; raises IndexError outside the file."""
-        file = self._opened()
-        if not 0 <= number < len(self._index):
-            raise IndexError(f"frame {number} of {self.camera_id}: there are {len(self._index)}")
+        indexed = self._opened()
+        self._check_number(number)
         picture = self._window.get(number)
-        return self._frame(number, picture or self._decode(file, number))
-
-    def frames(self, start_ns: int | None = None, end_ns: int | None = None) -> Iterator[Frame]:
-        """Every frame with ``start_ns <= time < end_ns``, lazily and in order."""
-        self._opened()
-        first = 0 if start_ns is None else self._index.first_from(start_ns)
-        end = len(self._index) if end_ns is None else self._index.first_from(end_ns)
-        return (self.frame_by_number(number) for number in range(first, end))
-
-    def read_frame(self) -> Frame | None:
-        """The next frame, or None at the end."""
-        self._opened()
-        if self._next >= len(self._index):
-            return None
-        self._next += 1
-        return self.frame_by_number(self._next - 1)
-
-    def seek(self, time_ns: int) -> None:
-        """Let ``read_frame`` continue with the first frame at or after this time."""
-        self._opened()
-        self._next = self._index.first_from(time_ns)
+        return self._frame(number, picture or self._decode(indexed.file, number))
 
     def release(self) -> None:
         """Close the file and drop the window."""
-        if self._file is None:
+        if self._indexed is None:
             return
         self._stop_run()
         self._window.clear()
-        self._file.close()
-        self._file = None
+        self._indexed.file.close()
+        self._indexed = None
 
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
-
-    def _opened(self) -> PacketFile:
-        if self._file is None:
+    def _opened(self) -> IndexedFile:
+        if self._indexed is None:
             raise SourceClosedError(f"{self.camera_id} ({self.path}) is not open", hint="open() it")
-        return self._file
+        return self._indexed
 
     def _frame(self, number: int, decoded: av.VideoFrame | None) -> Frame:
-        time_ns, estimated = int(self._index.times_ns[number]), bool(self._index.estimated[number])
+        time_ns = int(self._index.times_ns[number])
         return Frame(
             self.camera_id,
             time_ns,
             number,
             picture=None if decoded is None else Picture(decoded),
-            uncertainty_ns=self._index.period_ns if estimated else self._tick_sigma_ns,
+            uncertainty_ns=int(self._index.sigma_ns[number]),
             source_time_ns=time_ns,
             reason=_reason(decoded),
-            metadata=_ESTIMATED if estimated else _AS_STORED,
+            metadata=self._opened().details(number),
         )
 
     def _decode(self, file: PacketFile, number: int) -> av.VideoFrame | None:
@@ -185,12 +142,12 @@ class FileVideoSource:
         """The present run if it reaches the frame soon, else a new one."""
         run = self._run
         if run is not None and self._is_ahead(run.next_number, number):
-            self._in_sequence += 1
-            if self._in_sequence >= SEQUENTIAL_READS:
+            self._reads_onwards += 1
+            if self._reads_onwards >= SEQUENTIAL_READS:
                 run.read_ahead(self._read_ahead)
             return run
         self._stop_run()
-        self._in_sequence = 0
+        self._reads_onwards = 0
         self._run = DecodeRun(file, self._index, number)
         return self._run
 
@@ -208,20 +165,3 @@ def _reason(decoded: av.VideoFrame | None) -> str:
     if decoded is None:
         return "cannot be decoded"
     return "damaged in the file" if decoded.is_corrupt else ""
-
-
-_AS_STORED = MappingProxyType({"estimated_time": False})
-_ESTIMATED = MappingProxyType({"estimated_time": True})
-
-
-def _index_file(file: PacketFile) -> tuple[FrameIndex, tuple[str, ...]]:
-    """The index, and what was found on the way."""
-    findings = file.scan()
-    order = presentation_order(file.rows)
-    if order is None:
-        order = decoded_order(file)
-    rate = assumed_rate(file.stream)
-    index = build_index(file.rows, order, file.stream.time_base or 1 / rate, 1 / rate)
-    if not len(index):
-        raise SourceOpenError(f"{file.path} holds no video frames", hint="; ".join(findings))
-    return index, findings

@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multiview.errors import SyncConfigError
+from multiview.sources._numbered import LATEST_NS, Times
 
 NS_PER_S = 1_000_000_000
-LATEST_NS = 2**62
-"""A time beyond ±146 years is damage, and would overflow the arithmetic of differences."""
 
-Times = NDArray[np.int64]
 Numbers = NDArray[np.int64]
 
 
@@ -49,27 +48,14 @@ class FrameIndex:
     """The key packet at which decoding has to start to get this frame undamaged."""
     estimated: NDArray[np.bool_]
     """True where the container had no time for the frame."""
+    sigma_ns: Times
+    """Standard deviation of every time."""
 
     def __len__(self) -> int:
         return len(self.times_ns)
 
-    def nearest(self, time_ns: int) -> int:
-        """Number of the frame nearest in time; of two equally near, the earlier."""
-        after = self.first_from(time_ns)
-        if after == 0:
-            return 0
-        if after == len(self):
-            return self.first_from(int(self.times_ns[-1]))
-        early, late = int(self.times_ns[after - 1]), int(self.times_ns[after])
-        return after if late - time_ns < time_ns - early else self.first_from(early)
-
-    def first_from(self, time_ns: int) -> int:
-        """Number of the first frame at or after this time; ``len(self)`` if there is none."""
-        limited = max(-LATEST_NS, min(LATEST_NS, time_ns))
-        return int(np.searchsorted(self.times_ns, limited, side="left"))
-
-    def with_times(self, times_ns: Sequence[int]) -> FrameIndex:
-        """The same frames with times from elsewhere.
+    def with_times(self, times_ns: Sequence[int], sigma_ns: Sequence[int] | int = 0) -> FrameIndex:
+        """The same frames with times from elsewhere, one per frame.
 
         Raises:
             SyncConfigError: not one time per frame, or a time before the one before it.
@@ -79,18 +65,28 @@ class FrameIndex:
             raise SyncConfigError(f"{times.size} times were given for {len(self)} frames")
         if (np.diff(times) < 0).any():
             raise SyncConfigError("the given frame times go back")
-        return replace(self, times_ns=times, estimated=np.zeros(len(self), dtype=np.bool_))
-
-    @property
-    def period_ns(self) -> int:
-        """Median distance of neighbouring frames; 0 for fewer than two frames."""
-        return int(np.median(np.diff(self.times_ns))) if len(self) > 1 else 0
+        sigma = np.broadcast_to(np.asarray(sigma_ns, dtype=np.int64), times.shape)
+        sure = np.zeros(len(self), dtype=np.bool_)
+        return replace(self, times_ns=times, estimated=sure, sigma_ns=sigma)
 
 
 def ticks_to_ns(ticks: int, time_base: Fraction) -> int:
     """Exact conversion, rounded to the nearest nanosecond."""
     scale, per = time_base.numerator * NS_PER_S, time_base.denominator
     return (2 * ticks * scale + per) // (2 * per)
+
+
+def typical_period_ns(times_ns: Times) -> float:
+    """Mean distance of neighbours, leaving out gaps and repeats; 0 if there is none.
+
+    The mean, because containers round times to ticks; near the median, because a gap is no rate.
+    """
+    steps = np.diff(times_ns)
+    steps = steps[steps > 0]
+    if not len(steps):
+        return 0.0
+    median = float(np.median(steps))
+    return float(steps[np.abs(steps - median) <= median / 2].mean())
 
 
 def presentation_order(rows: Sequence[PacketRow]) -> list[int] | None:
@@ -109,19 +105,24 @@ def build_index(
 ) -> FrameIndex:
     """The index of packets ``rows`` that are shown in ``order``.
 
-    ``assumed_period`` in seconds is used only where the container has no times at all.
+    ``assumed_period`` in seconds is used only where the container has no times at all. A time
+    that the container gives is uncertain by the rounding to its ticks (tick/√12), an estimated
+    one by a whole period.
     """
     stamps, known = _times_in_order(rows, order, time_base, assumed_period)
     shown = [place for place, number in enumerate(order) if not rows[number].discard]
     packets = np.array([order[place] for place in shown], dtype=np.int64)
     frame_of_packet = np.full(len(rows), -1, dtype=np.int64)
     frame_of_packet[packets] = np.arange(len(packets))
+    period_ns = round(typical_period_ns(stamps) or assumed_period * NS_PER_S)
+    tick_sigma_ns = round(time_base * NS_PER_S / sqrt(12))
     return FrameIndex(
         times_ns=stamps[shown],
         packet_of_frame=packets,
         frame_of_packet=frame_of_packet,
         entry_of_frame=_entries(rows, order)[packets],
         estimated=~known[shown],
+        sigma_ns=np.where(known[shown], tick_sigma_ns, period_ns),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -39,13 +39,14 @@ class PacketFile:
         self._numbers: dict[tuple[int | None, int, int | None], int] = {}
         self._at_start = True
 
-    def scan(self) -> tuple[str, ...]:
-        """Read every packet once; returns what was found wrong."""
+    def scan(self, visit: Callable[[VideoPacket], None]) -> tuple[str, ...]:
+        """Read every packet once, showing it to ``visit``; returns what was found wrong."""
         findings = []
         corrupt = False
         try:
             for packet in self._read():
                 self.rows.append(self._row(packet))
+                visit(packet)
                 corrupt = packet.is_corrupt
         except av.error.FFmpegError as error:
             findings.append(f"unreadable after packet {len(self.rows)}: {error.strerror}")

@@ -51,7 +51,7 @@ def test_matroska_times_are_the_file_s_milliseconds(clips: Library) -> None:
     made = clips["varying-b"]
     rounded = tuple(round(t / MILLISECOND_NS) * MILLISECOND_NS for t in made.times_ns)
     with FileVideoSource(made.path, "cam") as source:
-        stored = tuple(int(t) for t in source.index.times_ns)
+        stored = tuple(int(t) for t in source.times_ns)
         assert max(abs(a - b) for a, b in zip(stored, rounded, strict=True)) <= MILLISECOND_NS
         check_by_number(source, made, seed=3)
         check_by_time(source, Clip(made.path, made.shown, stored), seed=4)
@@ -76,9 +76,7 @@ def test_missing_times_are_assumed_and_said(clips: Library) -> None:
         assert frame.metadata["estimated_time"] is True
         assert frame.uncertainty_ns >= 33 * MILLISECOND_NS
         check_by_number(source, made, seed=7)
-        check_by_time(
-            source, Clip(made.path, made.shown, tuple(map(int, source.index.times_ns))), 8
-        )
+        check_by_time(source, Clip(made.path, made.shown, tuple(map(int, source.times_ns))), 8)
 
 
 @pytest.mark.parametrize("name", ["truncated", "truncated-mkv"])
@@ -92,7 +90,7 @@ def test_a_truncated_file_gives_what_is_there_and_says_so(clips: Library, name: 
         assert 0.2 * len(clip.shown) < there < 0.9 * len(clip.shown)
         assert not metadata.complete
         assert any("truncated" in n or "cut off" in n or "unreadable" in n for n in metadata.notes)
-        stored = tuple(int(t) for t in source.index.times_ns)
+        stored = tuple(int(t) for t in source.times_ns)
         what_is_left = Clip(clip.path, clip.shown[:there], stored)
         check_by_number(source, what_is_left, seed=9)
         check_by_time(source, what_is_left, seed=10)

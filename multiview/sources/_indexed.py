@@ -1,0 +1,84 @@
+"""A file with its index: what opening finds out before any frame is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from capture_protocol import FrameRecord
+from multiview.errors import SourceOpenError
+from multiview.sources._contract import Clock, VideoMetadata
+from multiview.sources._decode import decoded_order
+from multiview.sources._describe import describe
+from multiview.sources._evidence import EvidenceReader, sigma_ns
+from multiview.sources._index import FrameIndex, build_index, presentation_order
+from multiview.sources._packets import PacketFile, assumed_rate
+
+_AS_STORED = MappingProxyType({"estimated_time": False})
+_ESTIMATED = MappingProxyType({"estimated_time": True})
+
+
+@dataclass(frozen=True)
+class IndexedFile:
+    """An open file, the times of its frames, and what was found wrong with it."""
+
+    file: PacketFile
+    index: FrameIndex
+    records: tuple[FrameRecord, ...]
+    """The rig's evidence in order of presentation; empty if not every frame carries it."""
+    findings: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path, given_times_ns: Sequence[int] | None = None) -> IndexedFile:
+        """Open and scan; ``given_times_ns`` go before evidence, evidence before the container.
+
+        Raises:
+            SourceOpenError: not there, not a video, or without frames.
+            SyncConfigError: the given times do not fit the frames.
+        """
+        file = PacketFile(path)
+        try:
+            return cls._scan(file, given_times_ns)
+        except BaseException:
+            file.close()
+            raise
+
+    @classmethod
+    def _scan(cls, file: PacketFile, given_times_ns: Sequence[int] | None) -> IndexedFile:
+        reader = EvidenceReader(file)
+        findings = file.scan(reader.visit)
+        index = _container_index(file)
+        if not len(index):
+            raise SourceOpenError(f"{file.path} holds no video frames", hint="; ".join(findings))
+        if given_times_ns is not None:
+            return cls(file, index.with_times(given_times_ns), (), findings)
+        if not reader.records:
+            return cls(file, index, (), findings)
+        records = tuple(reader.records[packet] for packet in index.packet_of_frame)
+        times = [record.midpoint_ns for record in records]
+        if sorted(times) != times:
+            return cls(file, index, (), (*findings, "its evidence goes back in time: not used"))
+        return cls(file, index.with_times(times, [*map(sigma_ns, records)]), records, findings)
+
+    def describe(self, camera_id: str, clock: Clock) -> VideoMetadata:
+        """The file's metadata."""
+        return describe(self.file, self.index, camera_id, self.findings, clock)
+
+    def details(self, number: int) -> Mapping[str, object]:
+        """What is known of a frame beside its time."""
+        if self.records:
+            record = self.records[number]
+            return MappingProxyType(
+                {"estimated_time": False, "slot": record.slot, "record": record}
+            )
+        return _ESTIMATED if self.index.estimated[number] else _AS_STORED
+
+
+def _container_index(file: PacketFile) -> FrameIndex:
+    order = presentation_order(file.rows)
+    if order is None:
+        order = decoded_order(file)
+    rate = assumed_rate(file.stream)
+    return build_index(file.rows, order, file.stream.time_base or 1 / rate, 1 / rate)
