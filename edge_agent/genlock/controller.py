@@ -13,9 +13,11 @@ from edge_agent.sensor import FrameDurationLimits, SensorMode
 
 _NS_PER_S = 1_000_000_000
 _BOUND_SIGMAS = 2.576  # 99 % of a normal distribution, two-sided
-_LOST_RATE_SIGMA = 3_000e-6  # a lost track may be a wrong line time (rounded in a data sheet)
 _HOPELESS_PERIODS = 0.25  # a phase known no better than this is not known
 _HOLDOVER_LINES = 2  # a coasting phase known worse than this is given up
+_MISFIT_LINES = 0.25  # a duration this far from whole lines is not rounding to µs
+_MISFIT_MEMORY = 1 / 32  # frames
+_MISFIT_LIMIT = 0.25  # share of frames whose duration is not a whole number of lines
 _LONGEST_PULL_NS = 1e9  # a late sensor that cannot catch up within this lets one slot pass
 _GRID_RATE_MEMORY = 1 / 64  # frames to learn the grid's period in monotonic time
 _GRID_RATE_TOLERANCE = 500e-6  # a larger change between two slots is a step of the rig's clock
@@ -92,6 +94,7 @@ class Genlock:
         self._detector = LockDetector(mode.line_time_ns)
         self._outliers = OutlierWatch()
         self._silent_slots = 0
+        self._misfit = 0.0
         self._slot_ns = 0  # a near slot, to which the estimator's phase refers
         self._seen = False
         self._target_ns = -mode.midpoint_offset_ns(0.0)
@@ -101,6 +104,11 @@ class Genlock:
     def state(self) -> LockState:
         """The lock state as of the last frame or slot."""
         return self._report.state
+
+    @property
+    def line_time_fits(self) -> bool:
+        """Whether the frames' durations are whole lines of the mode: if not, the mode is wrong."""
+        return self._misfit < _MISFIT_LIMIT
 
     def midpoint_ns(self, frame: ObservedFrame) -> int:
         """Return the exposure midpoint of the middle row after the frame's own stamp."""
@@ -115,7 +123,7 @@ class Genlock:
 
     def observe(self, frame: ObservedFrame, slot_ns: int) -> PhaseReport:
         """Take in a delivered frame; ``slot_ns`` is the Tn of a near slot, monotonic ns."""
-        reported = round(frame.frame_duration_ns / self.mode.line_time_ns)
+        reported = self._reported_lines(frame.frame_duration_ns)
         elapsed_lines = self._plan.advance(frame.sequence, frame.cookie, reported)
         stretch = 1 + self._estimator.rate  # the rows are read on the sensor's own clock
         self._target_ns = -self.mode.midpoint_offset_ns(frame.exposure_ns) * stretch
@@ -140,6 +148,14 @@ class Genlock:
             state = self._detector.judge(self._report.phase_error_ns, sigma_ns, trusted=False)
         self._report = self._report._replace(state=state, uncertainty_ns=_BOUND_SIGMAS * sigma_ns)
         return self._report
+
+    def _reported_lines(self, duration_ns: int) -> int:
+        """Return a reported duration in lines, 0 if there is none; note whether they fit."""
+        lines = round(duration_ns / self.mode.line_time_ns)
+        if lines:
+            odd = abs(lines - duration_ns / self.mode.line_time_ns) > _MISFIT_LINES
+            self._misfit += _MISFIT_MEMORY * (odd - self._misfit)
+        return lines
 
     def _choose_lines(self) -> int:
         """Return the length that puts the frame after the settled ones on the grid.
@@ -225,6 +241,7 @@ class Genlock:
         if frames < 1 or abs(innovation_ns - skipped_ns) > spread_ns:
             return 0.0
         self._estimator.phase_ns += skipped_ns
+        self._plan.skip(frames)
         return skipped_ns
 
     def _reject(self, innovation_ns: float) -> bool:
@@ -235,7 +252,7 @@ class Genlock:
             self._outliers.forget()
             return True
         if self._outliers.lost and not self._can_hold_over():
-            self._estimator.restart(self._estimator.phase_ns + innovation_ns, _LOST_RATE_SIGMA)
+            self._estimator.restart(self._estimator.phase_ns + innovation_ns)
             self._outliers.forget()
             self._detector.reset()
         return False

@@ -32,12 +32,12 @@ class PhaseEstimator:
         self._learned = _LEARNING_START_FRAMES
         self.restart(0.0)
 
-    def restart(self, phase_ns: float, rate_sigma: float = _START_RATE_SIGMA) -> None:
+    def restart(self, phase_ns: float) -> None:
         """Begin again at a measured phase; what is known of rate and noise is kept as a start."""
         self.phase_ns = phase_ns
         self._pp = self._stamp_variance
         self._pr = 0.0
-        self._rr = rate_sigma**2
+        self._rr = _START_RATE_SIGMA**2
         self._bias = 0.0
 
     @property

@@ -58,6 +58,7 @@ class FramePlan:
         self._pending: deque[tuple[int, int]] = deque()
         self._last_sequence: int | None = None
         self._next_cookie = 0
+        self._uncounted = 0
 
     def issue(self, lines: int) -> int:
         """Note a command that is about to be queued; return its cookie."""
@@ -74,6 +75,7 @@ class FramePlan:
         None if the plan had to begin again: first frame, sequence went back, or a long gap.
         ``reported_lines`` (0 if unknown) is what the frame itself says of its length.
         """
+        sequence += self._uncounted
         elapsed = self._elapsed(sequence)
         if elapsed is None:
             self._fills.clear()
@@ -84,6 +86,17 @@ class FramePlan:
         self._fill(sequence, cookie)
         self._settle(sequence, reported_lines)
         return elapsed
+
+    def skip(self, frames: int) -> None:
+        """Note that frames were lost before the last one without a gap in its sequence."""
+        if self._last_sequence is None:
+            return
+        last = self._last_sequence
+        moved = [(at + frames if at == last else at, lines) for at, lines in self._fills]
+        self._fills = deque(moved, maxlen=_REMEMBERED_FILLS)
+        self._uncounted += frames
+        self._last_sequence = last + frames
+        self._settle(self._last_sequence, self.lengths[0])
 
     def length_of(self, sequence: int, delay: int) -> int:
         """Return the length of a frame if the control delay is so many frames."""

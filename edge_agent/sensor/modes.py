@@ -40,9 +40,9 @@ class SensorMode:
 
     def __post_init__(self) -> None:
         """Raise InputError for values no sensor has: rig.toml may define modes of its own."""
-        if not (self.line_time_ns >= 1_000 and 0 < self.rows <= self.shortest_lines):
+        if not (self.line_time_ns >= 2_000 and 0 < self.rows <= self.shortest_lines):
             raise InputError(
-                f"sensor mode {self.name}: a line takes at least 1 µs, and the shortest frame "
+                f"sensor mode {self.name}: a line takes at least 2 µs, and the shortest frame "
                 "has at least the active rows"
             )
         if self.longest_lines < self.shortest_lines or not 0 <= self.vblank_delay <= 8:
@@ -67,8 +67,11 @@ class SensorMode:
         return min(max(lines, self.shortest_lines), self.longest_lines)
 
     def limit_us(self, lines: int) -> int:
-        """Return the integer-µs limit that `lines_of` turns into exactly this many lines."""
-        return math.ceil(lines * self.line_time_ns / 1_000)
+        """Return the integer-µs limit that `lines_of` turns into exactly this many lines.
+
+        It lies a quarter line above them, so that it holds if the line time is a little off.
+        """
+        return math.ceil((lines + 0.25) * self.line_time_ns / 1_000)
 
     def midpoint_offset_ns(self, exposure_ns: float, row: float | None = None) -> float:
         """Return exposure midpoint minus frame start, of a row (default: the middle row).
