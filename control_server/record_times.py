@@ -14,16 +14,25 @@ _INT64_MAX = 2**63 - 1
 
 def midpoints_ns(records: npt.NDArray[np.void]) -> Instants:
     """Exposure midpoints of `FRAME_DTYPE` records, UTC ns: `capture_protocol.midpoint_ns`."""
-    return exposure_midpoints_ns(records, records["rows"] // 2)
-
-
-def exposure_midpoints_ns(records: npt.NDArray[np.void], row: npt.ArrayLike) -> Instants:
-    """When sensor row ``row`` of each record was half exposed, UTC ns."""
-    read_out = records["line_time_ns"].astype(np.int64) * np.asarray(row, np.int64)
+    read_out = (records["rows"] // 2).astype(np.int64) * records["line_time_ns"]
     half_exposure = records["exposure_ns"].astype(np.int64) // 2
     instants: Instants = (
         records["frame_start_ns"] + records["sensor_delay_ns"] + read_out - half_exposure
     )
+    return instants
+
+
+def row_midpoints_ns(
+    records: npt.NDArray[np.void], picture_rows: npt.NDArray[np.int64], height: int
+) -> Instants:
+    """When a row of the picture was half exposed, UTC ns.
+
+    A picture ``height`` rows high may be scaled from the sensor's; its middle is the sensor's
+    middle, and its whole height takes the sensor's whole read-out time.
+    """
+    readout_ns = records["rows"].astype(np.int64) * records["line_time_ns"]
+    from_middle = (2 * picture_rows - height) * readout_ns // (2 * height)
+    instants: Instants = midpoints_ns(records) + from_middle
     return instants
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from capture_protocol import Codec, FrameRecord, InputError, length_prefix_size, read_evidence
@@ -98,7 +99,7 @@ class _Findings:
         self.records.append(record.pack())
         self.sizes.append(packet.size)
         self.keys.append(packet.is_keyframe)
-        self.times_ns.append(_time_ns(packet))
+        self.times_ns.append(time_ns(packet))
 
     def result(self, path: Path) -> SegmentScan:
         return SegmentScan(
@@ -160,8 +161,9 @@ def _nal_units(unit: bytes, prefix: int | None) -> Iterator[tuple[int, int]]:
     return split_annex_b(unit) if prefix is None else split_length_prefixed(unit, prefix)
 
 
-def _time_ns(packet: VideoPacket) -> int:
-    if packet.pts is None or packet.time_base is None:
+def time_ns(stamped: "VideoPacket | VideoFrame") -> int:
+    """Container time of a packet or of its decoded picture (ns), `NO_CONTAINER_TIME` if none."""
+    if stamped.pts is None or stamped.time_base is None:
         return NO_CONTAINER_TIME
-    exact: Fraction = packet.pts * packet.time_base * NS_PER_S
+    exact: Fraction = stamped.pts * stamped.time_base * NS_PER_S
     return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from capture_protocol import FrameRecord, Grid, InputError, LossPlace
 from capture_protocol.frame import FRAME_DTYPE
 from control_server.frames_table import FRAMES_SCHEMA, read_frames, write_frames
-from control_server.record_times import exposure_midpoints_ns, midpoints_ns, slot_offsets_ns
+from control_server.record_times import midpoints_ns, row_midpoints_ns, slot_offsets_ns
 from tests.capture_protocol.strategies import frame_records
 from tests.support.recording import Recording, make_record, record, sha256
 
@@ -111,8 +111,16 @@ def test_midpoints_of_many_equal_those_of_each(records):
     array = np.frombuffer(b"".join(record.pack() for record in records), FRAME_DTYPE)
     expected = [record.midpoint_ns for record in records]
     assert midpoints_ns(array).tolist() == expected
-    middle = [record.rows // 2 for record in records]
-    assert exposure_midpoints_ns(array, middle).tolist() == expected
+    middle = np.full(len(records), 240)
+    assert row_midpoints_ns(array, middle, 480).tolist() == expected
+
+
+def test_rows_above_and_below_the_middle_are_earlier_and_later():
+    records = np.frombuffer(make_record(Recording(), 0, 5).pack(), FRAME_DTYPE)
+    middle = int(midpoints_ns(records)[0])
+    readout_ns = int(records["rows"][0]) * int(records["line_time_ns"][0])
+    for row, expected in ((0, -readout_ns // 2), (120, -readout_ns // 4), (480, readout_ns // 2)):
+        assert row_midpoints_ns(records, np.array([row]), 480)[0] == middle + expected
 
 
 @given(

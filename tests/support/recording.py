@@ -69,8 +69,8 @@ class Recording:
     rate: Fraction = Fraction(30)
     gop: int = 10
     segment_slots: int = 20
-    width: int = 160
-    height: int = 120
+    width: int = 320
+    height: int = 240
     container: str = "mkv"
     limits: AuditSection = field(default_factory=AuditSection)
     lost: dict[Key, LossPlace] = field(default_factory=dict)
@@ -241,7 +241,7 @@ def _encode(spec: Recording, camera: int) -> list[_Unit]:
     encoder.options = {
         "preset": "ultrafast",
         "tune": "zerolatency",
-        "crf": "20",
+        "crf": "12",
         "x264-params": "keyint=infinite:scenecut=0:forced-idr=1",
     }
     background = _background(spec, camera)
