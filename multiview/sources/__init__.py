@@ -10,6 +10,7 @@ from multiview.sources._contract import (
     VideoSource,
 )
 from multiview.sources._file import FileVideoSource
+from multiview.sources._numbered import NumberedSource, Times
 from multiview.sources._session import SessionVideoSource, session_cameras
 
 __all__ = [
@@ -18,8 +19,10 @@ __all__ = [
     "FileVideoSource",
     "Frame",
     "Image",
+    "NumberedSource",
     "Picture",
     "SessionVideoSource",
+    "Times",
     "VideoMetadata",
     "VideoSource",
     "session_cameras",
