@@ -32,6 +32,7 @@ SHADE_SPREAD = 0.3  # relative variation of the gain over the picture's height
 LEVEL_SPREAD = 0.3  # of the plateau, in powers of e, where some frame shows it
 CUT_LEVEL_SPREAD = 1.5  # the same where the exposure ends before the plateau
 PLATEAU_DECAYS = 4.0  # decays after which the light is out and the plateau reached
+VISIBLE_DECAYS = 2.0  # decays that a band cut by the border must show to have half-light inside
 DARK_MARGIN = 1 / 8  # of the height: dark rows beside the lit ones that take part in a fit
 OFFSET_SPREAD = 0.02  # gain left over by an imperfect ambient
 FINEST_ROW = 0.1  # rows; no edge is claimed better
@@ -172,7 +173,7 @@ def _fit(piece: Piece, sighting: Sighting, shape: _Shape) -> _Fit:
         return _Fit((), shape.decay, 0.0, 0.0)
     longest = max(p.end - p.first for p in sighting.pieces)
     cut = longest < PLATEAU_DECAYS * shape.decay
-    if cut and not (piece.begins_inside and piece.ends_inside):
+    if longest < VISIBLE_DECAYS * shape.decay and not (piece.begins_inside and piece.ends_inside):
         return _Fit((), shape.decay, 0.0, 0.0)  # half-light may lie beyond the border, unseen
     band = _Band(piece, sighting.level, CUT_LEVEL_SPREAD if cut else LEVEL_SPREAD, shape)
     rows = band.rows

@@ -25,3 +25,7 @@ class AmbiguousFlashError(FlashSyncError):
 
 class InconsistentFlashError(FlashSyncError):
     """The flashes agree roughly, but no clock and shutter explain their rows."""
+
+
+class WeakFlashError(FlashSyncError):
+    """The flashes agree but leave the rows' times less certain than asked for."""

@@ -50,7 +50,7 @@ class RowFeatures:
     @property
     def height(self) -> int:
         """Rows per frame."""
-        return self.luminance.shape[1]
+        return int(self.luminance.shape[1])
 
     @property
     def period_ns(self) -> float:

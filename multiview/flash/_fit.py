@@ -2,7 +2,7 @@
 
 Every edge is one linear equation on the base camera's clock:
 
-    t_frame + offset + drift·(t_frame − origin) + row·T_row − [exposure, if trailing] = flash instant
+    t_frame + offset + drift·(t_frame − origin) + row·T_row − [exposure, if trailing] = flash
 
 Leading and trailing edges in one and in two frames separate line time from exposure. Weak priors
 (what cameras and crystals are like) keep what the footage does not show at a large but finite
@@ -26,8 +26,8 @@ Float64 = npt.NDArray[np.float64]
 MS = 1e6  # ns; the fit works in milliseconds and ppm so that its columns are of one size
 PPM_MS = 1e-6  # ms of offset per ms of time and ppm of drift
 DRIFT_SPREAD_PPM = 200.0  # crystals keep 100; files of odd time bases have shown 300
-EDGE_FLOOR_NS = 15_000.0  # what texture and the light curve leave even in the clearest edge
-COMMON_FLOOR_NS = 15_000.0  # the same, of all edges of one camera alike
+EDGE_FLOOR_NS = 25_000.0  # what texture and the light curve leave even in the clearest edge
+COMMON_FLOOR_NS = 20_000.0  # the same, of all edges of one camera alike
 HUBER = 1.5  # sigmas; first rounds: outliers pull, but no more than linearly
 TUKEY = 6.0  # sigmas; last rounds: outliers do not pull at all
 ROUNDS = 12  # of each
@@ -116,6 +116,8 @@ class _System:
             edge.row,
             -1.0 if edge.kind is Kind.TRAIL else 0.0,
         ]
+        if equation.camera == self.base:  # its clock is the timeline
+            own[[OFFSET, DRIFT]] = 0.0
         row[self.column[equation.flash]] = -1.0
         rough_ms = (equation.frame_time_ns + member.offset_ns) / MS + member.drift * elapsed_ms
         line = member.track.shutter.line_time_ns
@@ -134,8 +136,9 @@ class _System:
                 (EXPOSURE, EXPOSURE_SHARE[0] * period_ms, EXPOSURE_SHARE[1] * period_ms),
                 (DRIFT, -member.drift / PPM_MS, DRIFT_SPREAD_PPM),
             ]
-            if index == self.base:  # its clock is the timeline
-                knowledge += [(OFFSET, 0.0, 1e-9), (DRIFT, 0.0, 1e-9)]
+            if index == self.base:
+                knowledge[-1] = (DRIFT, 0.0, 1.0)
+                knowledge.append((OFFSET, 0.0, 1.0))
             for parameter, mean, sigma in knowledge:
                 row = np.zeros(self.width)
                 row[PER_CAMERA * index + parameter] = 1 / sigma
@@ -160,7 +163,9 @@ class _System:
         """Inverse of the weighted normal matrix."""
         root = np.sqrt(weights) / self.sigma
         matrix = np.vstack([self.matrix * root[:, None], self.prior])
-        inverse: Float64 = np.linalg.pinv(matrix.T @ matrix, rcond=1e-18, hermitian=True)
+        _, triangle = np.linalg.qr(matrix)
+        root_inverse = np.linalg.inv(triangle)
+        inverse: Float64 = root_inverse @ root_inverse.T
         return inverse
 
 
@@ -225,7 +230,9 @@ def _camera(
     unit = np.array([MS, PPM_MS, MS, MS])
     offset, drift, line, exposure = solution[own] * unit
     spread = covariance[own, own] * np.outer(unit, unit)
-    if index != system.base:
+    if index == system.base:
+        spread[[OFFSET, DRIFT], :] = spread[:, [OFFSET, DRIFT]] = 0.0
+    else:
         spread[OFFSET, OFFSET] += COMMON_FLOOR_NS**2
     mine = np.array([equation.camera == index for equation in system.equations], dtype=np.bool_)
     kept = mine & believed

@@ -8,7 +8,7 @@ a-contrario reasoning of Desolneux, Moisan and Morel, "From Gestalt Theory to Im
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,14 @@ class EventTimes:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Offsets that somebody knows to contain the right one."""
+
+    offset_ns: float
+    half_width_ns: float
+
+
+@dataclass(frozen=True)
 class Alignment:
     """A way to lay one camera's flashes on another's."""
 
@@ -61,15 +69,23 @@ class Alignment:
         return self.offset_ns + self.drift * (time_ns - self.origin_ns)
 
 
-def alignments(one: EventTimes, two: EventTimes, max_drift: float) -> list[Alignment]:
-    """Return distinct alignments of two cameras' flashes, the least accidental first."""
+def alignments(
+    one: EventTimes, two: EventTimes, max_drift: float, near: Window | None = None
+) -> list[Alignment]:
+    """Return distinct alignments of two cameras' flashes, the least accidental first.
+
+    ``near`` restricts the offsets (in the middle of the first's flashes) that are tried.
+    """
     if not (len(one.times_ns) and len(two.times_ns)):
         return []
     tolerance = _tolerance(one, two)
     drifts = _drift_grid(one, max_drift, float(np.median(tolerance)))
     seeds = _seeds(one, two, drifts)
-    counts = _count(one, two, tolerance, seeds)
     middle = (one.times_ns[0] + one.times_ns[-1]) / 2
+    if near is not None:
+        offsets = seeds[:, 1] + seeds[:, 2] * (middle - seeds[:, 0])
+        seeds = seeds[np.abs(offsets - near.offset_ns) <= near.half_width_ns]
+    counts = _count(one, two, tolerance, seeds)
     apart = 2 * float(tolerance.max()) + max_drift * (one.times_ns[-1] - one.times_ns[0])
     best: list[Alignment] = []
     for index in _distinct(seeds, counts, middle, apart):
@@ -77,7 +93,7 @@ def alignments(one: EventTimes, two: EventTimes, max_drift: float) -> list[Align
     return sorted(best, key=lambda a: a.log10_nfa)
 
 
-def rivals(ranked: list[Alignment]) -> list[Alignment]:
+def rivals(ranked: Sequence[Alignment]) -> list[Alignment]:
     """Return the alternatives that explain nearly as much as the best."""
     best, *others = ranked
     return [

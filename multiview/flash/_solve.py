@@ -6,26 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from multiview.flash._edges import Kind
 from multiview.flash._errors import (
     AmbiguousFlashError,
     InconsistentFlashError,
     NoCommonFlashError,
     NoFlashError,
 )
-from multiview.flash._edges import Kind
 from multiview.flash._fit import CameraFit, JointFit, Member, fit
 from multiview.flash._matching import (
     MAX_LOG10_NFA,
     Alignment,
     EventTimes,
+    Window,
     alignments,
     rivals,
 )
 from multiview.flash._track import FlashEvent, FlashTrack
-
-Float64 = npt.NDArray[np.float64]
 
 MIN_EVENTS = 3  # flashes per camera: fewer cannot show an agreement beyond chance
 MAX_DRIFT = 500e-6  # of one camera's clock against another's; crystals keep 100 ppm
@@ -57,8 +55,15 @@ def _with_edges(member: Member) -> set[int]:
     return {flash for event, flash in events if event.edges}
 
 
-def solve(tracks: Mapping[str, FlashTrack], base: str, max_drift: float = MAX_DRIFT) -> Solution:
+def solve(
+    tracks: Mapping[str, FlashTrack],
+    base: str,
+    windows: Mapping[str, Window] | None = None,
+    max_drift: float = MAX_DRIFT,
+) -> Solution:
     """Find which flashes are the same and fit all cameras together.
+
+    ``windows`` holds what is known of a camera's time minus the base camera's, if anything.
 
     Raises NoFlashError, NoCommonFlashError, AmbiguousFlashError or InconsistentFlashError.
     """
@@ -68,7 +73,9 @@ def solve(tracks: Mapping[str, FlashTrack], base: str, max_drift: float = MAX_DR
     joined: dict[str, Alignment] = {}
     current = fit(members, base)
     while len(members) < len(tracks):
-        name, members[name], joined[name] = _next(members, tracks, current, max_drift)
+        name, members[name], joined[name] = _next(
+            members, current, _candidates(members, tracks, current, windows or {}, max_drift)
+        )
         members = _renumbered(members, fit(members, base))
         current = fit(members, base)
     solution = Solution(base, current, members, joined)
@@ -89,11 +96,6 @@ def _check_track(name: str, track: FlashTrack) -> None:
             "between lit and dark rows",
             hint="a global shutter or a very short readout shows none; use audio instead",
         )
-
-
-def _alone(track: FlashTrack) -> Member:
-    middle = (track.start_ns + track.end_ns) // 2
-    return Member(track, 0.0, 0.0, middle, range(len(track.events)))
 
 
 def _check_fit(name: str, solution: Solution) -> None:
@@ -123,47 +125,73 @@ def _alone(track: FlashTrack) -> Member:
     return Member(track, 0.0, 0.0, middle, tuple(range(len(track.events))))
 
 
-def _next(
-    members: Mapping[str, Member], tracks: Mapping[str, FlashTrack], fit: JointFit, drift: float
-) -> tuple[str, Member, Alignment]:
-    """The camera that agrees best with those already joined."""
-    flashes, numbers = _timeline_flashes(members, fit)
-    ranked = {
-        name: alignments(flashes, _events(track), drift)
+@dataclass(frozen=True)
+class _Candidate:
+    """A camera not yet joined, and the ways to lay it on the timeline, best first."""
+
+    name: str
+    track: FlashTrack
+    ranked: Sequence[Alignment]
+
+    @property
+    def log10_nfa(self) -> float:
+        return self.ranked[0].log10_nfa if self.ranked else np.inf
+
+    @property
+    def rivals(self) -> list[Alignment]:
+        return rivals(self.ranked) if self.ranked else []
+
+
+def _candidates(
+    members: Mapping[str, Member],
+    tracks: Mapping[str, FlashTrack],
+    fit: JointFit,
+    windows: Mapping[str, Window],
+    max_drift: float,
+) -> list[_Candidate]:
+    flashes, _ = _timeline_flashes(members, fit)
+    return [
+        _Candidate(name, track, alignments(flashes, _events(track), max_drift, windows.get(name)))
         for name, track in tracks.items()
         if name not in members
-    }
-    clear = {name: found[0] for name, found in ranked.items() if not rivals(found)}
-    candidates = clear or {name: found[0] for name, found in ranked.items()}
-    name = min(candidates, key=lambda n: candidates[n].log10_nfa)
-    alignment = candidates[name]
-    if alignment.log10_nfa > MAX_LOG10_NFA:
-        raise _no_common(name, alignment, tracks[name])
-    if name not in clear:
-        raise _ambiguous(name, alignment, rivals(ranked[name]))
-    return name, _placed(tracks[name], alignment, numbers, flashes.times_ns), alignment
+    ]
 
 
-def _no_common(name: str, alignment: Alignment, track: FlashTrack) -> NoCommonFlashError:
+def _next(
+    members: Mapping[str, Member], fit: JointFit, candidates: Sequence[_Candidate]
+) -> tuple[str, Member, Alignment]:
+    """The camera that agrees best with those already joined, unambiguous ones first."""
+    best = min(candidates, key=lambda c: (bool(c.rivals), c.log10_nfa))
+    if best.log10_nfa > MAX_LOG10_NFA:
+        raise _no_common(best)
+    if best.rivals:
+        raise _ambiguous(best)
+    _, numbers = _timeline_flashes(members, fit)
+    alignment = best.ranked[0]
+    return best.name, _placed(best.track, alignment, numbers), alignment
+
+
+def _no_common(candidate: _Candidate) -> NoCommonFlashError:
+    agreeing = len(candidate.ranked[0].pairs) if candidate.ranked else 0
     return NoCommonFlashError(
-        f"{name}: at best {len(alignment.pairs)} of its {len(track.events)} flashes fall together "
-        "with those of the other videos, which unrelated flashes would do as well",
+        f"{candidate.name}: at best {agreeing} of its {len(candidate.track.events)} flashes fall "
+        "together with those of the other videos, which unrelated flashes would do as well",
         hint="check that all videos show the same event; five common flashes are a good number",
     )
 
 
-def _ambiguous(name: str, best: Alignment, others: list[Alignment]) -> AmbiguousFlashError:
-    shift_s = abs(others[0].offset_ns - best.offset_ns) / 1e9
+def _ambiguous(candidate: _Candidate) -> AmbiguousFlashError:
+    best, other = candidate.ranked[0], candidate.rivals[0]
+    shift_s = abs(other.offset_ns - best.offset_ns) / 1e9
     return AmbiguousFlashError(
-        f"{name}: {len(best.pairs)} flashes agree, but shifted by {shift_s:.3f} s "
-        f"{len(others[0].pairs)} agree as well",
-        hint="flashes at even intervals cannot tell one from the next: fire them irregularly",
+        f"{candidate.name}: {len(best.pairs)} flashes agree, but shifted by {shift_s:.2f} s "
+        f"{len(other.pairs)} agree as well",
+        hint="flashes at even intervals cannot tell one from the next: fire them irregularly, "
+        "or give a rough offset",
     )
 
 
-def _placed(
-    track: FlashTrack, alignment: Alignment, numbers: Sequence[int], flashes_ns: Float64
-) -> Member:
+def _placed(track: FlashTrack, alignment: Alignment, numbers: Sequence[int]) -> Member:
     """Lay a camera on the timeline by its alignment; flashes that only it saw get new numbers."""
     alone = _alone(track)
     base_ns = alone.origin_ns - alignment.offset_ns

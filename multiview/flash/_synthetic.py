@@ -80,12 +80,11 @@ class RollingShutterCamera:
 
     def world_ns(self, own_ns: Float64 | Int64, row: float | Float64 = 0.0) -> Float64:
         """Return the world time at which a picture row of the frame at ``own_ns`` was read out."""
-        line = self.height - 1 - np.asarray(row) if self.upside_down else np.asarray(row)
-        world: Float64 = (
-            self.start_ns
-            + np.asarray(own_ns) / (1 + 1e-6 * self.drift_ppm)
-            + line * self.line_time_ns
-        )
+        line = np.asarray(row, dtype=np.float64)
+        if self.upside_down:
+            line = self.height - 1 - line
+        elapsed = np.asarray(own_ns, dtype=np.float64) / (1 + 1e-6 * self.drift_ppm)
+        world: Float64 = self.start_ns + elapsed + line * self.line_time_ns
         return world
 
     def own_ns(self, world_ns: Float64) -> Float64:
@@ -94,7 +93,7 @@ class RollingShutterCamera:
 
     def flash_gain(self, own_ns: Int64, flashes: Sequence[Flash]) -> Float64:
         """Return K×H: light of the flashes per picture row, relative to ambient."""
-        ends = self.world_ns(own_ns[:, None], np.arange(self.height)[None, :])
+        ends = self.world_ns(own_ns[:, None], np.arange(self.height, dtype=np.float64)[None, :])
         gain = np.zeros_like(ends)
         for flash in flashes:
             if flash.seen_by is not None and self.name not in flash.seen_by:
@@ -156,8 +155,8 @@ def _moving_rows(camera: RollingShutterCamera, times: Int64, rng: np.random.Gene
     level = AMBIENT_LEVEL[0] + AMBIENT_LEVEL[1] * texture
     sway = reach * (1 + np.sin(2 * np.pi * times / (7.3 * NS_PER_S)))
     positions = np.arange(camera.height)[None, :] + sway[:, None]
-    rows = np.interp(positions.ravel(), np.arange(len(level)), level)
-    return rows.reshape(len(times), camera.height)
+    rows: Float64 = np.interp(positions.ravel(), np.arange(len(level)), level)
+    return rows.reshape(positions.shape)
 
 
 def _moving_pictures(

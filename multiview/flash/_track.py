@@ -12,7 +12,7 @@ from scipy.optimize import least_squares
 
 from multiview.flash._detection import Piece, Sighting, chain, find_pieces, reading_order, turned
 from multiview.flash._edges import Edge, Kind, find_edges, misfit
-from multiview.flash._features import Int64, RowFeatures
+from multiview.flash._features import RowFeatures
 
 Float64 = npt.NDArray[np.float64]
 
@@ -94,10 +94,9 @@ def track_flashes(features: RowFeatures) -> FlashTrack:
 def _upright(pieces: list[Piece]) -> tuple[list[Sighting], bool]:
     order = reading_order(pieces)
     upright, reverse = chain(pieces), chain(turned(pieces))
+    upside_down = order < 0
     if order == 0:
         upside_down = misfit(reverse) < TURN_MISFIT * misfit(upright)
-    else:
-        upside_down = order < 0
     return (reverse if upside_down else upright), upside_down
 
 
@@ -124,7 +123,8 @@ def _fit_shutter(rows: Float64, gaps: Float64, features: RowFeatures) -> tuple[S
     period, line = features.period_ns, features.period_ns / features.height
 
     def misfits(p: Float64) -> Float64:
-        return rows * line * p[0] + gaps - period * p[1]
+        between: Float64 = rows * line * p[0] + gaps - period * p[1]
+        return between
 
     def residuals(p: Float64) -> Float64:
         prior = [
