@@ -1,7 +1,7 @@
 """Several sources on one timeline."""
 
 from multiview.sync._aligned import AlignedSource
-from multiview.sync._config import Strategy, VideoSourceConfig
+from multiview.sync._config import Strategy, VideoSourceConfig, session_configs
 from multiview.sync._frameset import FrameSet, is_frame_batch_valid
 from multiview.sync._ingestor import VideoIngestor
 from multiview.sync._synchronizer import SyncBuffer, VideoSynchronizer
@@ -20,4 +20,5 @@ __all__ = [
     "VideoSynchronizer",
     "detect_drift",
     "is_frame_batch_valid",
+    "session_configs",
 ]

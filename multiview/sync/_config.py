@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 from multiview.errors import SyncConfigError
-from multiview.sources import NS_PER_S, FileVideoSource, VideoSource
+from multiview.sources import (
+    NS_PER_S,
+    FileVideoSource,
+    SessionVideoSource,
+    VideoSource,
+    session_cameras,
+)
 from multiview.sync._aligned import AlignedSource
 from multiview.sync._timemap import TimeMap
 from multiview.timeline import Evidence, Timeline
 
-SourceType: TypeAlias = Literal["file"]
+SourceType: TypeAlias = Literal["auto", "file", "session"]
 MAX_OFFSET_S = 1e10
 """Three hundred years: more is a mistake of units, and would overflow nanoseconds."""
 
@@ -40,8 +46,9 @@ class VideoSourceConfig:
     """
 
     path: str | Path
+    """A video file, or the folder of a recorded session."""
     camera_id: str
-    source_type: SourceType = "file"
+    source_type: SourceType = "auto"
     offset_seconds: float = 0.0
     drift_ppm: float = 0.0
     time_map: TimeMap | None = None
@@ -49,26 +56,53 @@ class VideoSourceConfig:
     """Times of all frames in order, where something better than the container recorded them."""
     calibration_path: str | Path | None = None
     """Kept for those who need it later; checked for being there."""
+    source: VideoSource | None = None
+    """A source of any kind in place of ``path``: synthetic, live, or one of your own."""
+
+    @classmethod
+    def of(cls, source: VideoSource, *, time_map: TimeMap | None = None) -> Self:
+        """Take a source that exists, not yet open."""
+        return cls("", source.camera_id, source=source, time_map=time_map)
 
     def aligned_source(self, *, window_s: float) -> AlignedSource:
         """The source, not yet open, on the common timeline."""
-        return AlignedSource(self.source(window_s=window_s), self.time_map or self._timeline())
+        return AlignedSource(self.own_source(window_s=window_s), self.time_map or self._timeline())
 
-    def source(self, *, window_s: float) -> VideoSource:
-        """The source, not yet open, on its own clock."""
+    def own_source(self, *, window_s: float) -> VideoSource:
+        """The source, not yet open, on its own clock.
+
+        Raises:
+            SyncConfigError: an unknown type, or no calibration at the given place.
+        """
         if self.calibration_path is not None and not Path(self.calibration_path).is_file():
             raise SyncConfigError(f"{self.camera_id}: no calibration at {self.calibration_path}")
-        if self.source_type == "file":
-            return FileVideoSource(
-                self.path, self.camera_id, window_s=window_s, frame_times_ns=self.frame_times_ns
-            )
-        raise SyncConfigError(f"{self.camera_id}: unknown source type {self.source_type!r}")
+        if self.source is not None:
+            return self.source
+        match self._resolved_type():
+            case "file":
+                return FileVideoSource(
+                    self.path, self.camera_id, window_s=window_s, frame_times_ns=self.frame_times_ns
+                )
+            case "session":
+                return SessionVideoSource(self.path, self.camera_id, window_s=window_s)
+            case unknown:
+                raise SyncConfigError(f"{self.camera_id}: unknown source type {unknown!r}")
+
+    def _resolved_type(self) -> str:
+        if self.source_type != "auto":
+            return self.source_type
+        return "session" if Path(self.path).is_dir() else "file"
 
     def _timeline(self) -> Timeline:
         if not abs(self.offset_seconds) < MAX_OFFSET_S:
-            raise SyncConfigError(f"{self.camera_id}: offset of {self.offset_seconds} s")
+            raise SyncConfigError(f"{self.camera_id}: an offset of {self.offset_seconds} s")
         return Timeline(
             at_origin_ns=round(self.offset_seconds * NS_PER_S),
             drift=self.drift_ppm * 1e-6,
             evidence=Evidence.GIVEN,
         )
+
+
+def session_configs(session: str | Path) -> list[VideoSourceConfig]:
+    """All cameras of a recorded session: their evidence already is on one timeline."""
+    return [VideoSourceConfig(session, camera, "session") for camera in session_cameras(session)]

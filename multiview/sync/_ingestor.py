@@ -187,7 +187,7 @@ class VideoIngestor:
 
     def _check_loaded(self) -> None:
         if not self.sources:
-            raise SourceClosedError("no sources are open", hint="Call load_sources() first.")
+            raise SourceClosedError("no sources are open: call load_sources() first")
 
     def _check_batch(self, duration_s: float) -> None:
         self._check_loaded()
