@@ -1,0 +1,1 @@
+"""The groups of `manager` commands; each module registers its own."""

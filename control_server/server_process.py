@@ -1,0 +1,73 @@
+"""Finds the manager's process, or starts it: commands need not care whether it runs."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel
+
+from capture_protocol import EnvironmentLackError
+from control_server.command_link import FOLDER_MODE, call, is_served
+from control_server.errors import ServerAwayError
+from control_server.place import RigPlace
+
+LOG_NAME = "manager.log"
+START_WAIT_S = 15.0
+"""A loaded machine needs seconds to import everything; past this something is wrong."""
+POLL_S = 0.05
+
+
+def ask(place: RigPlace, request: BaseModel, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Have a request carried out by the manager's process, started if it does not run.
+
+    Raises:
+        TuttiError: what went wrong, here or there.
+    """
+    ensure_served(place)
+    return call(place.runtime, request, progress)
+
+
+def ensure_served(place: RigPlace) -> None:
+    """Start the manager's process if it does not run.
+
+    Raises:
+        EnvironmentLackError: it does not start; the message is its own.
+        ServerAwayError: systemd should run it, and it does not.
+    """
+    place.runtime.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    if is_served(place.runtime):
+        return
+    if place.config.segmenter.supervisor == "systemd":
+        raise ServerAwayError(
+            "the manager's service does not run", hint="systemctl start tutti-manager"
+        )
+    _wait_until_served(place, _spawn(place))
+
+
+def _spawn(place: RigPlace) -> "subprocess.Popen[bytes]":
+    """A process of its own session: it outlives the command and its terminal."""
+    with (place.runtime / LOG_NAME).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "control_server", "serve", "--rig", str(place.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=place.folder,
+        )
+
+
+def _wait_until_served(place: RigPlace, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + START_WAIT_S
+    while time.monotonic() < deadline:
+        ended = process.poll()
+        if is_served(place.runtime):
+            return
+        if ended:
+            break
+        time.sleep(POLL_S)
+    log = place.runtime / LOG_NAME
+    words = log.read_text(errors="replace").strip().rpartition("\n")[2]
+    raise EnvironmentLackError(f"the manager's process does not start: {words}", hint=f"see {log}")
