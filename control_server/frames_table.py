@@ -1,6 +1,5 @@
 """`frames.parquet`: one row per delivered frame of a session, made from the video alone."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,9 @@ import pyarrow.parquet as pq
 from capture_protocol import InputError, SegmentName, SessionFolder
 from capture_protocol.frame import FRAME_DTYPE
 from capture_protocol.publish import publishing
-from capture_protocol.session import ranges
 from control_server.record_times import midpoints_ns
 from control_server.segment_scan import SegmentScan, scan_segment
 
-Slots = npt.NDArray[np.uint64]
 Progress = Callable[[Path], None]
 """Called with every segment file when it has been read."""
 
@@ -59,46 +56,6 @@ _ENCODINGS = dict.fromkeys(_MONOTONE + _PLAIN_INTEGERS, "DELTA_BINARY_PACKED")
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentFrames:
-    """What one segment file contributes, and whether it is whole."""
-
-    path: str
-    """Relative to the session's folder."""
-    name: SegmentName
-    frames: int
-    """Packets with a picture."""
-    without_evidence: int
-    slots: Slots
-    """Slots of the file, ascending, each once."""
-    superseded: list[tuple[int, int]]
-    """Slots that an earlier file holds as well, as inclusive ranges: not in the table from here."""
-    damaged: str
-
-    @property
-    def gaps(self) -> list[tuple[int, int]]:
-        """Slots missing between the file's first and last, as inclusive ranges."""
-        edges = np.flatnonzero(np.diff(self.slots) > 1)
-        return [(int(self.slots[at]) + 1, int(self.slots[at + 1]) - 1) for at in edges]
-
-
-@dataclass(frozen=True, slots=True)
-class FramesTable:
-    """What was written to `frames.parquet`."""
-
-    sha256: str
-    delivered: dict[str, Slots]
-    """Slots of each camera, ascending, each once."""
-    segments: list[SegmentFrames]
-
-    def missing(self, camera: str, last_slot: int) -> list[tuple[int, int]]:
-        """Slots 0 .. ``last_slot`` that no file of a camera holds, as inclusive ranges."""
-        absent = np.ones(last_slot + 1, np.bool_)
-        delivered = self.delivered[camera]
-        absent[delivered[delivered <= last_slot]] = False
-        return ranges(np.flatnonzero(absent).tolist())
-
-
-@dataclass(frozen=True, slots=True)
 class CameraFrames:
     """One camera's rows of the table, ordered by slot."""
 
@@ -113,7 +70,7 @@ class CameraFrames:
     files: list[str]
 
 
-def write_frames(folder: SessionFolder, progress: Progress | None = None) -> FramesTable:
+def write_frames(folder: SessionFolder, progress: Progress | None = None) -> None:
     """Scan all segments of a session and publish `frames.parquet` atomically.
 
     A slot that several files hold (resent after a break) is taken from the first file.
@@ -122,17 +79,15 @@ def write_frames(folder: SessionFolder, progress: Progress | None = None) -> Fra
         InputError: no session folder.
         OSError: the disk is full or does not take the file; an older table is then untouched.
     """
-    segments: list[SegmentFrames] = []
-    delivered: dict[str, Slots] = {}
     cameras = folder.read_plan().cameras
     with publishing(folder.frames_path) as file, frames_writer(file) as writer:
         for camera in cameras:
-            collected = _Collector(folder, camera.name)
-            collected.read_all(progress)
+            collected = RowCollector(camera.name)
+            for path in folder.segments(camera.name):
+                collected.add(scan_segment(path), str(path.relative_to(folder.path)))
+                if progress is not None:
+                    progress(path)
             writer.write_table(collected.table())
-            segments += collected.segments
-            delivered[camera.name] = collected.slots()
-    return FramesTable(_sha256(folder.frames_path), delivered, segments)
 
 
 def frames_writer(file: BinaryIO) -> pq.ParquetWriter:
@@ -187,49 +142,24 @@ def _camera_frames(table: pa.Table) -> CameraFrames:
     )
 
 
-class _Collector:
-    """Gathers one camera's frames, the first file that holds a slot winning."""
+class RowCollector:
+    """Gathers one camera's frames from its scans, the first file that holds a slot winning."""
 
-    def __init__(self, folder: SessionFolder, camera: str) -> None:
-        self._folder = folder
+    def __init__(self, camera: str) -> None:
         self._camera = camera
         self._taken: set[int] = set()
         self._rows: list[tuple[SegmentScan, npt.NDArray[np.intp]]] = []
-        self.segments: list[SegmentFrames] = []
+        self._files: list[str] = []
 
-    def read_all(self, progress: Progress | None) -> None:
-        for path in self._folder.segments(self._camera):
-            self._add(scan_segment(path))
-            if progress is not None:
-                progress(path)
-
-    def _add(self, scan: SegmentScan) -> None:
-        name = SegmentName.parse(scan.path.name)
-        if name is None:
-            return
-        slots = scan.slots.tolist()
-        chosen, again = [], []
-        for at, slot in enumerate(slots):
-            if slot in self._taken:
-                again.append(slot)
-            else:
+    def add(self, scan: SegmentScan, file: str) -> None:
+        """Take the frames of the next file, in order of part and segment."""
+        chosen = []
+        for at, slot in enumerate(scan.slots.tolist()):
+            if slot not in self._taken:
                 self._taken.add(slot)
                 chosen.append(at)
         self._rows.append((scan, np.array(chosen, np.intp)))
-        self.segments.append(
-            SegmentFrames(
-                str(scan.path.relative_to(self._folder.path)),
-                name,
-                scan.frames,
-                scan.without_evidence,
-                np.unique(scan.slots),
-                ranges(sorted(set(again))),
-                scan.damaged,
-            )
-        )
-
-    def slots(self) -> Slots:
-        return np.sort(np.fromiter(self._taken, np.uint64, len(self._taken)))
+        self._files.append(file)
 
     def table(self) -> pa.Table:
         """The camera's rows, ordered by slot."""
@@ -246,12 +176,12 @@ class _Collector:
             "container_ns": self._joined(lambda scan: scan.container_ns, np.int64)[order],
             "size": self._joined(lambda scan: scan.sizes, np.uint32)[order],
             "key": self._joined(lambda scan: scan.keys, np.bool_)[order],
-            "part": self._of_segment("part", np.uint16)[which],
-            "segment": self._of_segment("segment", np.uint32)[which],
+            "part": self._of_name("part", np.uint16)[which],
+            "segment": self._of_name("segment", np.uint32)[which],
         }
         arrays = {name: pa.array(np.ascontiguousarray(column)) for name, column in columns.items()}
         arrays["camera"] = _dictionary(np.zeros(len(records), np.int32), [self._camera])
-        arrays["file"] = _dictionary(which, [segment.path for segment in self.segments])
+        arrays["file"] = _dictionary(which, self._files)
         return pa.table([arrays[name] for name in FRAMES_SCHEMA.names], schema=FRAMES_SCHEMA)
 
     def _joined(
@@ -260,14 +190,10 @@ class _Collector:
         parts = [field(scan)[rows] for scan, rows in self._rows]
         return np.concatenate(parts) if parts else np.empty(0, dtype)
 
-    def _of_segment(self, field: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        return np.array([getattr(segment.name, field) for segment in self.segments], dtype)
+    def _of_name(self, field: str, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        names = [SegmentName.parse(scan.path.name) for scan, _ in self._rows]
+        return np.array([getattr(name, field) for name in names], dtype)
 
 
 def _dictionary(which: npt.NDArray[np.int32], names: list[str]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(which), pa.array(names, pa.string()))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

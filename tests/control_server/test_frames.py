@@ -28,11 +28,9 @@ def broken_off(tmp_path):
 
 def test_each_slot_is_in_the_table_once_and_unchanged(broken_off):
     spec, folder = broken_off
-    table = write_frames(folder)
-    assert table.sha256 == sha256(folder.frames_path)
+    write_frames(folder)
     for camera, slots in ((0, [n for n in range(40) if n != 5]), (1, list(range(40)))):
         rows = read_frames(folder, f"cam{camera}")
-        assert table.delivered[f"cam{camera}"].tolist() == slots
         records = [make_record(spec, camera, slot) for slot in slots]
         assert rows.records.tobytes() == b"".join(record.pack() for record in records)
         assert rows.midpoint_ns.tolist() == [record.midpoint_ns for record in records]
@@ -46,20 +44,10 @@ def test_each_slot_is_in_the_table_once_and_unchanged(broken_off):
 
 def test_the_first_file_that_holds_a_slot_wins(broken_off):
     _, folder = broken_off
-    table = write_frames(folder)
-    again = [segment for segment in table.segments if segment.superseded]
-    assert [(segment.name.part, segment.superseded) for segment in again] == [(2, [(20, 25)])]
+    write_frames(folder)
     rows = read_frames(folder, "cam1")
     origin = [rows.files[at] for at in rows.file]
     assert [name[-16:] for name in origin[22:27]] == ["p001_s000001.mkv"] * 4 + ["p002_s000000.mkv"]
-
-
-def test_gaps_and_missing_slots_are_named(broken_off):
-    _, folder = broken_off
-    table = write_frames(folder)
-    assert table.segments[0].gaps == [(5, 5)]
-    assert table.missing("cam0", 41) == [(5, 5), (40, 41)]
-    assert table.missing("cam1", 39) == []
 
 
 def test_the_schema_names_every_field_of_the_record(broken_off):
@@ -75,10 +63,9 @@ def test_a_camera_without_any_file_has_no_rows(tmp_path):
     folder = record(Recording(cameras=2, slots=10), tmp_path / "s")
     for path in folder.segments("cam1"):
         path.unlink()
-    table = write_frames(folder)
-    assert len(table.delivered["cam1"]) == 0
+    write_frames(folder)
+    assert len(read_frames(folder, "cam0").records) == 10
     assert len(read_frames(folder, "cam1").records) == 0
-    assert table.missing("cam1", 9) == [(0, 9)]
 
 
 def test_a_failed_write_leaves_the_old_table(broken_off, monkeypatch):

@@ -42,8 +42,10 @@ from capture_protocol.events import (
 )
 from capture_protocol.frame import RECORD_VERSION
 from capture_protocol.rig import AuditSection, CameraConfig
-from capture_protocol.session import CameraEntry, LogEntry, PlannedCamera, SegmentEntry
-from control_server.frames_table import FramesTable, write_frames
+from capture_protocol.session import PlannedCamera
+from control_server import sealing
+from control_server.accounting import CameraAccount, SegmentFact
+from control_server.segment_scan import scan_segment
 
 SESSION = 7
 T0_NS = 1_795_000_000_000_000_000
@@ -166,23 +168,23 @@ def record(spec: Recording, path: Path) -> SessionFolder:
 
 
 def seal(folder: SessionFolder, last_slot: int | None = None, complete: bool = True) -> Manifest:
-    """Write `frames.parquet` and the manifest of what lies in the folder."""
-    table = write_frames(folder)
+    """Seal what lies in the folder, as the server does."""
     plan = folder.read_plan()
-    last = max(int(slots[-1]) for slots in table.delivered.values() if len(slots))
-    manifest = Manifest(
-        session=plan.session,
-        complete=complete,
-        sealed_ns=T0_NS + 10**12,
-        last_slot=last if last_slot is None else last_slot,
-        plan_sha256=sha256(folder.plan_path),
-        frames_sha256=table.sha256,
-        cameras=[_camera_entry(table, camera.name, last) for camera in plan.cameras],
-        segments=[_segment_entry(folder, segment) for segment in table.segments],
-        logs=list(_log_entries(folder)),
-    )
-    folder.write_manifest(manifest)
-    return manifest
+    accounts = {camera.name: _account(folder, camera.name) for camera in plan.cameras}
+    if last_slot is None:
+        last_slot = max(int(account.delivered()[-1]) for account in accounts.values())
+    return sealing.seal(folder, plan, accounts, sealing.Outcome(last_slot, complete, ""))
+
+
+def _account(folder: SessionFolder, camera: str) -> CameraAccount:
+    account = CameraAccount()
+    for path in folder.segments(camera):
+        name, scan = SegmentName.parse(path.name), scan_segment(path)
+        size = path.stat().st_size
+        account.add_segment(
+            SegmentFact(name, path, scan.slots, 0, size, sha256(path), scan.damaged)
+        )
+    return account
 
 
 def sha256(path: Path) -> str:
@@ -373,42 +375,3 @@ def _log_capture(spec: Recording, log: _Log, honest: FrameRecord, framed: bool) 
     elif spec.lost[honest.camera, honest.slot] == LossPlace.SENSOR:
         lost = LOST_STRUCT.pack(honest.slot, LossPlace.SENSOR)
         log.add(EventKind.LOST, target + RELEASE_LEAD_NS, lost)
-
-
-def _camera_entry(table: FramesTable, camera: str, last_slot: int) -> CameraEntry:
-    parts = {segment.name.part for segment in table.segments if segment.name.camera == camera}
-    return CameraEntry(
-        name=camera,
-        frames=len(table.delivered[camera]),
-        missing=table.missing(camera, last_slot),
-        parts=len(parts),
-    )
-
-
-def _segment_entry(folder: SessionFolder, segment) -> SegmentEntry:
-    path = folder.path / segment.path
-    return SegmentEntry(
-        path=segment.path,
-        camera=segment.name.camera,
-        part=segment.name.part,
-        segment=segment.name.segment,
-        sha256=sha256(path),
-        size=path.stat().st_size,
-        frames=len(segment.slots),
-        first_slot=int(segment.slots[0]),
-        last_slot=int(segment.slots[-1]),
-        gaps=segment.gaps,
-        superseded=segment.superseded,
-    )
-
-
-def _log_entries(folder: SessionFolder) -> Iterable[LogEntry]:
-    for path in sorted((folder.path / "events").glob("*.events")):
-        camera, stage, _ = path.name.split(".")
-        yield LogEntry(
-            path=f"events/{path.name}",
-            camera=camera,
-            stage=stage,
-            sha256=sha256(path),
-            records=path.stat().st_size // 128,
-        )
