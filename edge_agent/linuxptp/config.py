@@ -1,0 +1,128 @@
+"""Configurations for ptp4l and phc2sys. systemd starts the programs; this only writes for them.
+
+Written for linuxptp 3.1.1 (Debian 12, Raspberry Pi OS): it rejects ``uds_ro_address`` and says
+``slaveOnly``/``masterOnly`` where version 4 prefers ``clientOnly``/``serverOnly`` (and still
+accepts the old names).
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from capture_protocol.errors import InputError
+
+UDS_ADDRESS = "/var/run/ptp4l"
+_INTERFACE = re.compile(r"^[A-Za-z0-9_.-]{1,15}$")  # as the kernel allows it (IFNAMSIZ)
+_UDS = re.compile(r"^/[\w./-]{1,106}$")  # sun_path has 108 bytes
+
+
+class Role(StrEnum):
+    """What a node's clock is to the rig."""
+
+    GRANDMASTER = "grandmaster"
+    FOLLOWER = "follower"
+
+
+class Stamping(StrEnum):
+    """Who stamps PTP packets."""
+
+    HARDWARE = "hardware"
+    SOFTWARE = "software"
+
+
+@dataclass(frozen=True)
+class PtpSetup:
+    """How one node takes part in the rig's PTP domain.
+
+    Raises InputError for an interface or socket path that could not be one, or numbers out of
+    range.
+    """
+
+    role: Role
+    stamping: Stamping
+    interface: str
+    domain: int = 0
+    priority: int = 64
+    """priority1 of the grandmaster: the lowest wins; followers never become master."""
+    log_sync_interval: int = -3
+    """Eight exchanges per second: averages the jitter of software stamps."""
+    uds_address: str = UDS_ADDRESS
+
+    def __post_init__(self) -> None:
+        """Check what will be written into a file that another program obeys."""
+        if not _INTERFACE.match(self.interface):
+            raise InputError(f"{self.interface!r} is not the name of a network interface")
+        if not _UDS.match(self.uds_address):
+            raise InputError(f"{self.uds_address!r} is not an absolute path of a socket")
+        numbers_fit = (
+            0 <= self.domain <= 127
+            and 0 <= self.priority <= 255
+            and -7 <= self.log_sync_interval <= 2
+        )
+        if not numbers_fit:
+            raise InputError("PTP domain is 0-127, priority 0-255, log sync interval -7 to 2")
+
+
+def ptp4l_config(setup: PtpSetup) -> str:
+    """Return a ptp4l.conf."""
+    follower = setup.role is Role.FOLLOWER
+    software = setup.stamping is Stamping.SOFTWARE
+    options: dict[str, object] = {
+        "domainNumber": setup.domain,
+        "time_stamping": setup.stamping.value,
+        "uds_address": setup.uds_address,
+        "logSyncInterval": setup.log_sync_interval,
+        "logMinDelayReqInterval": setup.log_sync_interval,
+        "logAnnounceInterval": 0,
+        "summary_interval": 0,
+        "slaveOnly" if follower else "masterOnly": 1,
+        "priority1": 255 if follower else setup.priority,
+    }
+    if follower:
+        # A larger error than 1 ms is stepped, so that the node is usable again at once: the
+        # agent sees the step and marks the frames. Smaller ones are slewed.
+        options |= {"first_step_threshold": "0.00002", "step_threshold": "0.001"}
+    if software:
+        # linreg settles in seconds where the PI servo takes half a minute on software stamps.
+        options |= {"clock_servo": "linreg"} if follower else {"free_running": 1}
+    return _ini(options, f"[{setup.interface}]")
+
+
+def phc2sys_config(setup: PtpSetup) -> str:
+    """Return a phc2sys.conf for hardware stamps. Raises InputError for software stamps."""
+    _need_hardware(setup)
+    return _ini(
+        {
+            "domainNumber": setup.domain,
+            "uds_address": setup.uds_address,
+            "first_step_threshold": "0.00002",
+            "step_threshold": "0.001",
+        }
+    )
+
+
+def phc2sys_arguments(setup: PtpSetup, config: str) -> list[str]:
+    """Return phc2sys's arguments: from the interface to a follower's clock, back on a grandmaster.
+
+    PTP time is kept on the arbitrary timescale, equal to UTC, so that no leap-second offset has
+    to be known anywhere. Raises InputError for software stamps: ptp4l then disciplines
+    CLOCK_REALTIME by itself, and phc2sys would fight it.
+    """
+    _need_hardware(setup)
+    if setup.role is Role.FOLLOWER:
+        return ["-f", config, "-s", setup.interface, "-c", "CLOCK_REALTIME", "-w"]
+    return ["-f", config, "-s", "CLOCK_REALTIME", "-c", setup.interface, "-O", "0"]
+
+
+def _need_hardware(setup: PtpSetup) -> None:
+    if setup.stamping is not Stamping.HARDWARE:
+        raise InputError(
+            "phc2sys has nothing to do with software stamps: ptp4l disciplines CLOCK_REALTIME",
+            hint="do not enable phc2sys on this node",
+        )
+
+
+def _ini(options: dict[str, object], *sections: str) -> str:
+    width = max(map(len, options)) + 2
+    lines = [f"{name:<{width}}{value}" for name, value in options.items()]
+    return "\n".join(["# written by edge-agent", "[global]", *lines, *sections]) + "\n"
