@@ -1,0 +1,1 @@
+"""Measurements: each module's ``run()`` returns a JSON-able dict, its ``table()`` shows it."""
