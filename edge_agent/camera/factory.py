@@ -1,0 +1,31 @@
+"""Which class drives which backend; each is imported only where it is used."""
+
+from pathlib import Path
+
+from capture_protocol.rig import NodeCamera
+from edge_agent.camera.contract import Camera, CameraError
+
+
+def open_camera(config: NodeCamera, folder: Path) -> Camera:
+    """Open a camera as its node.toml describes it.
+
+    Args:
+        config: the camera's section.
+        folder: where node.toml lies; relative paths start there.
+
+    Raises:
+        CameraError: the device or file cannot be opened.
+        InputError: an option of the backend is wrong.
+    """
+    if config.backend == "simulated":
+        from edge_agent.camera.simulated import open_simulated
+
+        return open_simulated(config)
+    if config.backend == "file":
+        from edge_agent.camera.file import FileCamera
+
+        return FileCamera(config, folder)
+    raise CameraError(
+        f"camera {config.name}: backend {config.backend!r} is not available on this machine",
+        hint="list what there is with: edge-agent cameras",
+    )

@@ -1,0 +1,16 @@
+"""The capture process of a node: one release timer, all cameras, the evidence of every frame."""
+
+from edge_agent.capture.clock_map import ClockMap
+from edge_agent.capture.process import CaptureSetup, capture_main
+from edge_agent.capture.realtime import RealtimeRights, take_rights
+from edge_agent.capture.timer import ReleaseTimer, sleep_until
+
+__all__ = [
+    "CaptureSetup",
+    "ClockMap",
+    "RealtimeRights",
+    "ReleaseTimer",
+    "capture_main",
+    "sleep_until",
+    "take_rights",
+]
