@@ -26,6 +26,7 @@ from capture_protocol.handshake import (
 from control_server.counter import session_folder
 from control_server.notes import NotesFolder, SessionNotes
 from control_server.place import RigPlace
+from control_server.refusals import RefusalCounts
 from control_server.stream_lock import acquire_stream
 
 NONCE_SIZE = 16
@@ -61,6 +62,7 @@ class Desk:
     place: RigPlace
     camera: int
     """The camera whose port was knocked at, by its index in the rig."""
+    refusals: RefusalCounts
 
 
 def shake_hands(desk: Desk) -> Flow:
@@ -76,18 +78,29 @@ def shake_hands(desk: Desk) -> Flow:
         RefusedError: the peer was refused, and told so.
         InputError: a file of the session is damaged.
     """
+    opened = _open_session(desk, (yield from _authenticate(desk)))
+    if isinstance(opened, Verdict):
+        yield from _refuse(desk, opened)
+        raise RefusedError(opened)
+    return (yield from _begin(*opened))
+
+
+def _authenticate(desk: Desk) -> Generator[bytes | int, bytes, Hello]:
     nonce = secrets.token_bytes(NONCE_SIZE)
     yield pack_challenge(nonce)
     try:
-        hello = unpack_hello((yield HELLO_SIZE), nonce, desk.place.rig_key)
+        return unpack_hello((yield HELLO_SIZE), nonce, desk.place.rig_key)
+    except GeneratorExit:  # the driver gave up on a peer that never said HELLO
+        desk.refusals.add("broke_off")
+        raise
     except InputError:
-        yield pack_welcome(Verdict.FORGED)
+        yield from _refuse(desk, Verdict.FORGED)
         raise RefusedError(Verdict.FORGED) from None
-    opened = _open_session(desk, hello)
-    if isinstance(opened, Verdict):
-        yield pack_welcome(opened)
-        raise RefusedError(opened)
-    return (yield from _begin(*opened))
+
+
+def _refuse(desk: Desk, verdict: Verdict) -> Generator[bytes | int, bytes, None]:
+    desk.refusals.add(verdict.name.lower())
+    yield pack_welcome(verdict)
 
 
 def _open_session(
@@ -101,14 +114,15 @@ def _open_session(
     names = [camera.name for camera in plan.cameras if camera.index == hello.camera]
     if not names or hello.camera != desk.camera:
         return Verdict.NO_SUCH_CAMERA
-    notes = notes_folder.read()
-    if is_delivered(notes, names[0]):
-        return Verdict.COMPLETE
     if not has_room(desk.place.storage, desk.place.config.server.reserve_mb):
         return Verdict.STORAGE
     lock = acquire_stream(notes_folder.lock_path(names[0]))
     if lock is None:
         return Verdict.BUSY
+    notes = notes_folder.read()  # under the lock: who seals saves the notes, then tries the lock
+    if is_delivered(notes, names[0]):
+        os.close(lock)
+        return Verdict.COMPLETE
     return plan, names[0], notes_folder, notes, lock
 
 

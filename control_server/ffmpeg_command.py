@@ -1,12 +1,12 @@
 """The FFmpeg run that turns one stream connection into segment files, as an argument list.
 
-The stream's time stamp is its slot (time base Δ). FFmpeg cuts at multiples of the segment length
-counted from t0, so that file k of every camera holds the slots [k·K, (k+1)·K), K = slots per
-segment: the stream is shifted back by the whole segments before its first slot
-(``-itsoffset``), numbering starts there (``-segment_start_number``), and the muxer puts the shift
-back (``-initial_offset``), so that times in the files stay absolute. If a gap swallows a whole
-segment, the files after it are numbered without a hole: the evidence, never the name, says which
-slots a file holds.
+The stream's time stamp is its slot (time base Δ), and ``-copyts`` keeps it, so that times in the
+files are slot·Δ from t0. FFmpeg cuts at multiples of the segment length K counted from the part's
+*first* frame, at the first key frame not before ``(k+1)·K - segment_time_delta``. A part may begin
+anywhere in a segment; setting the delta to what lies before its first frame (and half a period for
+rounding) puts every cut on a multiple of K counted from t0. So file k of every camera holds the
+slots [k·K, (k+1)·K). If a gap swallows a whole segment, FFmpeg catches up with short files, and
+numbers no longer tell slots: the evidence, never the name, says which slots a file holds.
 """
 
 import shutil
@@ -56,16 +56,15 @@ def segmenter_arguments(
         part: number of the part.
         first_slot: first slot of the stream, from BEGIN.
     """
-    first_segment = first_slot // plan.segment_slots
-    segment_s = plan.segment_slots / plan.rate
-    shift = _seconds(first_segment * segment_s)
+    first_segment, slots_before = divmod(first_slot, plan.segment_slots)
+    delta_s = (slots_before + Fraction(1, 2)) / plan.rate
     name = str(SegmentName(plan.session, camera, part, 0, plan.container))
     return [
-        *(ffmpeg, "-hide_banner", "-nostdin", "-loglevel", "warning", "-copyts"),
-        *("-probesize", str(PROBE_BYTES), "-analyzeduration", "0", "-itsoffset", f"-{shift}"),
+        *(ffmpeg, "-hide_banner", "-nostdin", "-loglevel", "error", "-copyts"),
+        *("-probesize", str(PROBE_BYTES), "-analyzeduration", "0"),
         *("-f", "nut", "-i", "pipe:0", "-map", "0:v", "-c", "copy", "-f", "segment"),
-        *("-initial_offset", shift, "-segment_time", _seconds(segment_s)),
-        *("-segment_time_delta", _seconds(1 / plan.rate / 2)),
+        *("-segment_time", _seconds(plan.segment_slots / plan.rate)),
+        *("-segment_time_delta", _seconds(delta_s)),
         *_container_options(plan.container),
         *("-segment_start_number", str(first_segment), name.replace("_s000000.", "_s%06d.")),
     ]

@@ -50,6 +50,12 @@ class SegmentIntake:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._watch.close()
 
+    async def catch_up(self) -> None:
+        """Look at everything now, and return when every closed file is in the accounts."""
+        for camera in self.accounts:
+            self._look(camera)
+        await self._queue.join()
+
     def copies(self) -> dict[str, CameraAccount]:
         """The accounts as they are now, for a thread to work on."""
         return {name: account.copy() for name, account in self.accounts.items()}
@@ -91,14 +97,19 @@ class SegmentIntake:
         while True:
             path = await self._queue.get()
             name = SegmentName.parse(path.name)
-            if name is None or name.camera not in self.accounts:
-                continue
-            try:
-                fact = await asyncio.to_thread(read_closed, path, name)
-            except OSError as error:
-                _log.error("segment %s cannot be read: %s", path.name, error)
-                await asyncio.sleep(RETRY_S)
-                self._queue.put_nowait(path)
-                continue
+            if name is not None and name.camera in self.accounts:
+                await self._read(path, name)
+            self._queue.task_done()
+
+    async def _read(self, path: Path, name: SegmentName) -> None:
+        try:
+            fact = await asyncio.to_thread(read_closed, path, name)
+        except FileNotFoundError:
+            _log.error("segment %s was removed while its session is open", path.name)
+        except OSError as error:
+            _log.error("segment %s cannot be read: %s", path.name, error)
+            await asyncio.sleep(RETRY_S)
+            self._queue.put_nowait(path)
+        else:
             self.accounts[name.camera].add_segment(fact)
             self._changed(name.camera)

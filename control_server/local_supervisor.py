@@ -8,7 +8,7 @@ import socket
 
 from capture_protocol import EnvironmentLackError, TuttiError
 from capture_protocol.handshake import TIMEOUT_S, HandshakeError
-from control_server.admission import Admission, Desk, Flow, RefusedError, shake_hands
+from control_server.admission import Admission, Desk, Flow, shake_hands
 from control_server.part_run import PartRun, open_part, prepare_socket
 from control_server.place import RigPlace
 from control_server.refusals import RefusalCounts
@@ -71,11 +71,10 @@ class LocalSupervisor:
         with connection:
             try:
                 prepare_socket(connection)
-                admission = await drive(connection, shake_hands(Desk(self._place, camera)))
-            except RefusedError as refused:
-                self._refusals.add(refused.verdict.name.lower())
-            except (TimeoutError, OSError, HandshakeError):
-                self._refusals.add("broke_off")
+                desk = Desk(self._place, camera, self._refusals)
+                admission = await drive(connection, shake_hands(desk))
+            except (TimeoutError, OSError, HandshakeError) as error:
+                _log.debug("no stream from %s: %s", peer, error)
             except TuttiError as error:
                 _log.error("stream connection from %s: %s", peer, error)
             else:

@@ -44,12 +44,10 @@ def _serve(place: RigPlace) -> None:
     ffmpeg = find_ffmpeg(place.config.segmenter.ffmpeg)
     try:
         prepare_socket(connection)
-        admission = drive(connection, shake_hands(Desk(place, camera)))
-    except RefusedError as refused:
-        refusals.add(refused.verdict.name.lower())
+        admission = drive(connection, shake_hands(Desk(place, camera, refusals)))
+    except RefusedError:
         raise
     except (OSError, HandshakeError) as error:
-        refusals.add("broke_off")
         raise HandshakeError(f"{peer[0]} broke off the handshake: {error}") from error
     with open_part(ffmpeg, admission, f"{peer[0]}:{peer[1]}") as run:
         _become_ffmpeg(run)

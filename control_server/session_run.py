@@ -159,8 +159,10 @@ class SessionRun:
     def is_settled(self, camera: str) -> bool:
         """Whether nothing more can come of a camera, and its logs say so."""
         notes = self.keeper.current
-        return is_delivered(notes, camera) and all(
-            (camera, stage) in notes.final_logs for stage in STAGES
+        return (
+            is_delivered(notes, camera)
+            and all((camera, stage) in notes.final_logs for stage in STAGES)
+            and not self.intake.lives[camera]
         )
 
     def is_settled_for(self, node: str) -> bool:
@@ -176,6 +178,8 @@ class SessionRun:
         notes = self.keeper.current
         if not is_delivered(notes, camera):
             return f"{camera}: video is missing from slot {notes.durable.get(camera, 0)} on"
+        if self.intake.lives[camera]:
+            return f"{camera}: its stream is still open"
         return f"{camera}: its event log was not handed over"
 
     def _cameras_of(self, node: str) -> list[str]:
@@ -232,9 +236,22 @@ class SessionRun:
         )
         try:
             async with asyncio.timeout(max(limit_ns - time.time_ns(), 0) / NS_PER_S):
-                await self.wait_for(lambda: not self.unsettled())
+                while not await self._all_is_quiet():
+                    await self.wait_for(lambda: not self.unsettled())
         except TimeoutError:
             _log.warning("session %d: gave up waiting for cameras", self.plan.session)
+
+    async def _all_is_quiet(self) -> bool:
+        """Whether all cameras are settled and no new connection can be let in.
+
+        Segmenters read the notes under the camera's lock: once the saved notes say that a camera
+        is delivered, a lock that is free stays free.
+        """
+        if self.unsettled():
+            return False
+        await self.keeper.save()
+        await self.intake.catch_up()
+        return not self.unsettled()
 
     def _settled(self) -> set[str]:
         return set(self.intake.accounts) - set(self.unsettled())

@@ -25,7 +25,9 @@ LATE_COMMANDS = {
         "control_server.transcode_cli", "transcode", "Make H.265 of a session, evidence included."
     ),
     "demo": LateCommand(
-        "control_server.demo", "demo", "Record simulated cameras on this machine and audit them."
+        "control_server.commands.demo",
+        "demo",
+        "Record simulated cameras on this machine and audit them.",
     ),
 }
 
