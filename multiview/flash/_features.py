@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from multiview.flash._errors import FlashInputError
+from multiview.sources import FileVideoSource
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
@@ -19,7 +19,7 @@ Progress = Callable[[float], None]
 
 NS_PER_S = 1_000_000_000
 MIN_FRAMES = 8  # a flash is judged against three frames before and after it
-EIGHT_BIT_LUMA = ("yuv4", "yuvj4", "nv12", "gray")
+COARSEST_STEP_NS = 2_000_000
 
 
 def _no_progress(_: float) -> None:
@@ -70,54 +70,34 @@ class RowFeatures:
 def extract_features(path: Path, progress: Progress = _no_progress) -> RowFeatures:
     """Decode a video and average each row of its luminance plane.
 
-    Only the first video stream is decoded, frame-threaded, and no colour is converted: planar
-    8-bit luminance is averaged where the decoder left it. ``progress`` gets a fraction of 1.
+    No colour is converted: planar 8-bit luminance is averaged where the decoder left it. Frames
+    that cannot be decoded are left out. ``progress`` gets a fraction of 1.
 
-    Raises FlashInputError if there is no video, no time stamps or too few frames.
+    Raises SourceOpenError if there is no readable video, FlashInputError if it is too short.
     """
-    try:
-        with av.open(str(path)) as container:
-            return _read_rows(container, path, progress)
-    except (av.error.FFmpegError, OSError) as error:
-        raise FlashInputError(f"{path}: cannot be read as video: {error}") from error
-
-
-def _read_rows(
-    container: av.container.InputContainer, path: Path, progress: Progress
-) -> RowFeatures:
-    if not container.streams.video:
-        raise FlashInputError(f"{path}: has no video stream")
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    length = float((stream.duration or 0) * (stream.time_base or 0)) or 1e-6 * (
-        container.duration or 0
-    )
-    times: list[int] = []
-    rows: list[Float32] = []
-    for frame in container.decode(stream):
-        if frame.pts is None or frame.time_base is None:
-            continue
-        time_ns = round(frame.pts * frame.time_base * NS_PER_S)
-        if times and time_ns <= times[-1]:
-            continue
-        times.append(time_ns)
-        rows.append(row_means(frame))
-        if length:
-            progress(min((time_ns - times[0]) / NS_PER_S / length, 1.0))
+    with FileVideoSource(path, path.stem, window_s=0.0) as source:
+        times: list[int] = []
+        rows: list[Float32] = []
+        count = len(source.times_ns)
+        for frame in source.frames():
+            progress(frame.frame_number / count)
+            if frame.picture is not None and (not times or frame.time_ns > times[-1]):
+                times.append(frame.time_ns)
+                rows.append(row_means(frame.picture.luma))
     if not rows:
-        raise FlashInputError(f"{path}: no frame with a time stamp could be decoded")
-    step = float(stream.time_base or 0) * NS_PER_S
-    return RowFeatures(np.array(times, dtype=np.int64), np.vstack(rows), step)
+        raise FlashInputError(f"{path}: none of its {count} frames could be decoded")
+    stamps = np.array(times, dtype=np.int64)
+    return RowFeatures(stamps, np.vstack(rows), _time_step_ns(stamps))
 
 
-def row_means(frame: av.VideoFrame) -> Float32:
-    """Return the mean luminance of each row of a decoded frame."""
-    name = frame.format.name
-    if not name.startswith(EIGHT_BIT_LUMA) or frame.format.components[0].bits != 8:
-        frame = frame.reformat(format="gray")
-    plane = frame.planes[0]
-    lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-    picture = lines[: frame.height, : frame.width]
-    sums = cv2.reduce(picture, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)  # exact, six times numpy's rate
-    means: Float32 = (sums[:, 0] / frame.width).astype(np.float32)
+def row_means(luma: npt.NDArray[np.uint8]) -> Float32:
+    """Return the mean of each row of a luminance plane."""
+    sums = cv2.reduce(luma, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)  # exact, six times numpy's rate
+    means: Float32 = (sums[:, 0] / luma.shape[1]).astype(np.float32)
     return means
+
+
+def _time_step_ns(times_ns: Int64) -> float:
+    """What the container rounded the times to, if coarse: Matroska keeps milliseconds."""
+    step = int(np.gcd.reduce(times_ns - times_ns[0]))
+    return float(step) if step <= COARSEST_STEP_NS else 0.0  # larger: the frame period itself

@@ -26,7 +26,7 @@ Float64 = npt.NDArray[np.float64]
 MP4_CLOCK_HZ = 90_000
 AMBIENT_LEVEL = (55.0, 25.0)  # mean and spread of the scene's luminance without flash
 ROW_NOISE = 0.15  # standard deviation of a row's mean: pixel noise of 4 over 960 columns, coded
-PIXEL_NOISE = 4.0
+PIXEL_NOISE = 3.0
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _encode(
     pictures: Iterator[npt.NDArray[np.uint8]],
 ) -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", options={"preset": "ultrafast", "crf": "20"})
+        stream = container.add_stream("libx264", options={"preset": "veryfast", "crf": "18"})
         stream.width, stream.height, stream.pix_fmt = camera.width, camera.height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, MP4_CLOCK_HZ)
         grey = np.full((camera.height // 2, camera.width), 128, np.uint8)

@@ -1,0 +1,281 @@
+"""The interface to flash synchronisation: videos in, one timeline or a refusal out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multiview.flash._cache import cached_features, default_cache_dir
+from multiview.flash._edges import Kind
+from multiview.flash._errors import FlashInputError
+from multiview.flash._features import RowFeatures
+from multiview.flash._matching import Window
+from multiview.flash._solve import MAX_DRIFT, solve
+from multiview.flash._sources import (
+    NO_FRAME,
+    SynchronizedImageSource,
+    frame_instants,
+    nearest_frames,
+    regular_instants,
+)
+from multiview.flash._track import FlashTrack, track_flashes
+from multiview.flash._verdict import MAX_BOUND_NS, CameraVerdict, judge, verdicts_of
+from multiview.sources import NumberedSource, Times
+from multiview.timeline import Timeline, TimelineSet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Camera = Hashable
+CameraProgress = Callable[[str, float], None]
+
+NS_PER_MS = 1e6
+HINT_WINDOW_NS = 1e9  # a hand-set offset is trusted to a second
+WORKERS = 2  # decoding is threaded by itself; two videos at a time keep the cores busy
+
+
+@dataclass(frozen=True)
+class _Footage:
+    """What is kept of a video after detection."""
+
+    path: Path | None
+    times_ns: Times
+    track: FlashTrack
+
+
+class FlashVideoSynchronization:
+    """Synchronise videos by the photographic flashes that they show, to a fraction of a frame.
+
+    A camera is named by anything hashable whose text is unique. Times of the classic interface
+    (``events``, ``offsets``, ``get_time``) are milliseconds; ``timelines`` has integer ns::
+
+        sync = FlashVideoSynchronization()
+        sync.detect_flash_events({1: "cam1.mp4", 2: "cam2.mp4"})
+        sync.synchronize()
+        print(sync)
+        sync.get_time(cam=2, frame_time=1234.5, row=100)
+
+    Method after M. Šmíd and J. Matas, "Rolling Shutter Camera Synchronization with
+    Sub-millisecond Accuracy", VISAPP 2017; matching, exposure, bounds and refusals are this
+    library's own.
+    """
+
+    def __init__(self, cache_dir: Path | str | None = None, *, use_cache: bool = True) -> None:
+        folder = Path(cache_dir) if cache_dir is not None else default_cache_dir()
+        self._cache_dir = folder if use_cache else None
+        self._footage: dict[str, _Footage] = {}
+        self._timelines: TimelineSet | None = None
+
+    def detect_flash_events(
+        self,
+        filenames: Mapping[Any, str | Path],
+        progress: CameraProgress = lambda _camera, _fraction: None,
+    ) -> None:
+        """Decode the videos (or recall them) and find their flashes.
+
+        Raises SourceError if a video cannot be read, FlashInputError if it is too short.
+        """
+
+        def detect(camera: str, path: Path) -> _Footage:
+            features = cached_features(path, self._cache_dir, lambda done: progress(camera, done))
+            return _Footage(path, features.times_ns, track_flashes(features))
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            names = [str(camera) for camera in filenames]
+            found = list(pool.map(detect, names, map(Path, filenames.values())))
+        self._footage = dict(zip(names, found, strict=True))
+        self._timelines = None
+
+    def add_features(self, cam: Camera, features: RowFeatures) -> None:
+        """Take row features that were computed elsewhere in place of a video."""
+        self._footage[str(cam)] = _Footage(None, features.times_ns, track_flashes(features))
+        self._timelines = None
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras, in the order given."""
+        return tuple(self._footage)
+
+    @property
+    def tracks(self) -> Mapping[str, FlashTrack]:
+        """What each video alone tells of its flashes."""
+        return {name: footage.track for name, footage in self._footage.items()}
+
+    @property
+    def events(self) -> dict[Any, list[dict[str, Any]]]:
+        """Per camera its flashes: ``frame_time`` and rough ``time`` in ms, frame, edge rows."""
+        return {
+            name: [
+                {
+                    "frame": event.frame,
+                    "frame_time": event.frame_time_ns / NS_PER_MS,
+                    "time": event.time_ns / NS_PER_MS,
+                    "lead_rows": [e.row for e in event.edges if e.kind is Kind.LEAD],
+                    "trail_rows": [e.row for e in event.edges if e.kind is Kind.TRAIL],
+                    "gain": event.level,
+                }
+                for event in footage.track.events
+            ]
+            for name, footage in self._footage.items()
+        }
+
+    def show_events(self, offsets: Mapping[Any, float] | None = None) -> Figure:
+        """Draw the flashes over time, one line per camera; aligned once synchronised.
+
+        ``offsets`` (ms per camera) are subtracted from the cameras' times.
+        """
+        from multiview.flash._chart import draw_events
+
+        return draw_events(self.tracks, self._timelines, _by_text(offsets or {}))
+
+    def synchronize(
+        self,
+        cameras: Sequence[Any] | None = None,
+        offsets: Mapping[Any, float] | None = None,
+        base_cam: Any = None,
+        *,
+        max_drift: float = MAX_DRIFT,
+        max_bound_ms: float = MAX_BOUND_NS / NS_PER_MS,
+    ) -> TimelineSet:
+        """Find the cameras' clocks and shutters on the base camera's clock.
+
+        ``offsets`` are not needed. Where given (ms per camera, such as the ``frame_time`` of one
+        flash in each), only alignments within a second of them are considered.
+
+        Raises FlashSyncError with the reason if there is no sure answer.
+        """
+        names = self.cameras if cameras is None else tuple(str(camera) for camera in cameras)
+        base = names[0] if base_cam is None and names else str(base_cam)
+        self._check_names(names, base)
+        windows = _windows(_by_text(offsets or {}), base)
+        tracks = {name: self._footage[name].track for name in names}
+        self._timelines = judge(solve(tracks, base, windows, max_drift), max_bound_ms * NS_PER_MS)
+        return self._timelines
+
+    def _check_names(self, names: Sequence[str], base: str) -> None:
+        if len(names) < 2:
+            raise FlashInputError("at least two videos are needed")
+        unknown = [name for name in (*names, base) if name not in self._footage]
+        if unknown or base not in names:
+            raise FlashInputError(
+                f"no such camera: {', '.join(unknown) or base}",
+                hint=f"known are {', '.join(self.cameras)}",
+            )
+
+    @property
+    def timelines(self) -> TimelineSet:
+        """The model: a timeline per camera, on the base camera's clock; writes JSON and YAML."""
+        if self._timelines is None:
+            raise FlashInputError("not synchronised yet", hint="call synchronize() first")
+        return self._timelines
+
+    @timelines.setter
+    def timelines(self, lines: TimelineSet) -> None:
+        self._timelines = lines
+
+    @property
+    def verdicts(self) -> Mapping[str, CameraVerdict]:
+        """How well each camera is known."""
+        return verdicts_of(self.timelines)
+
+    def get_time(self, cam: Camera, frame_time: float, row: float = 0.0) -> float:
+        """Return when a row was read out (ms, base camera's clock); ``frame_time`` in ms."""
+        own_ns = round(frame_time * NS_PER_MS)
+        return self._timeline(cam).at(own_ns, row) / NS_PER_MS
+
+    def get_bound(
+        self, cam: Camera, frame_time: float, row: float = 0.0, confidence: float = 0.99
+    ) -> float:
+        """Return the half width (ms) of the interval that holds the true ``get_time``."""
+        line = self._timeline(cam)
+        return line.bound_ns(round(frame_time * NS_PER_MS), row, confidence) / NS_PER_MS
+
+    def _timeline(self, cam: Camera) -> Timeline:
+        try:
+            return self.timelines[str(cam)]
+        except KeyError:
+            raise FlashInputError(f"no such camera: {cam}") from None
+
+    def get_synchronized_image_sources(
+        self, sources: Mapping[Any, NumberedSource], master: Any = None, dropped: bool = False
+    ) -> dict[Any, SynchronizedImageSource]:
+        """Return sources whose frame ``n`` is the one nearest to the master camera's frame.
+
+        Instants at which a camera has no frame are left out, or kept without a picture if
+        ``dropped``. The sources stay their owner's to open and release.
+        """
+        lead = str(master) if master is not None else str(self.timelines.reference)
+        instants = self.frame_instants(lead)
+        return self._laid_on(sources, instants, dropped)
+
+    def get_regular_image_sources(
+        self, sources: Mapping[Any, NumberedSource], period_ns: float
+    ) -> dict[Any, SynchronizedImageSource]:
+        """Return sources at an even rate over the time that all of them filmed."""
+        spans = [(int(t[0]), int(t[-1])) for t in map(self.frame_instants, sources)]
+        return self._laid_on(sources, regular_instants(spans, period_ns), dropped=True)
+
+    def frame_instants(self, cam: Camera) -> Times:
+        """Return when each frame's middle row was half exposed (ns, base camera's clock)."""
+        line, footage = self._timeline(cam), self._footage[str(cam)]
+        exposure_ns = self.verdicts[str(cam)].exposure_ms * NS_PER_MS
+        return frame_instants(footage.times_ns, line, footage.track.height, exposure_ns)
+
+    def _laid_on(
+        self, sources: Mapping[Any, NumberedSource], instants: Times, dropped: bool
+    ) -> dict[Any, SynchronizedImageSource]:
+        numbers = {cam: nearest_frames(self.frame_instants(cam), instants) for cam in sources}
+        if not dropped:
+            complete = np.all([own != NO_FRAME for own in numbers.values()], axis=0)
+            instants = instants[complete]
+            numbers = {cam: own[complete] for cam, own in numbers.items()}
+        return {
+            cam: SynchronizedImageSource(source, instants, numbers[cam])
+            for cam, source in sources.items()
+        }
+
+    @property
+    def paths(self) -> Mapping[str, Path]:
+        """The video files, by camera."""
+        return {name: f.path for name, f in self._footage.items() if f.path is not None}
+
+    def __str__(self) -> str:
+        if self._timelines is None:
+            return f"{len(self._footage)} videos, not synchronised"
+        return "\n".join(
+            _line(name, verdict, name == self.timelines.reference)
+            for name, verdict in self.verdicts.items()
+        )
+
+
+def _line(name: str, verdict: CameraVerdict, is_base: bool) -> str:
+    place = (
+        "base camera"
+        if is_base
+        else f"time offset {verdict.offset_s:+.6f} s, clock drift {verdict.drift_ppm:+.2f} ppm"
+    )
+    return (
+        f"{name}: {place}, time per sensor row {abs(verdict.line_time_us):.2f} us, "
+        f"exposure {verdict.exposure_ms:.2f} ms, {verdict.common} common flashes, "
+        f"99 % bound {verdict.bound_us / 1e3:.3f} ms"
+        + (", upside down" if verdict.upside_down else "")
+    )
+
+
+def _by_text(offsets: Mapping[Any, float]) -> dict[str, float]:
+    return {str(camera): offset for camera, offset in offsets.items()}
+
+
+def _windows(offsets: Mapping[str, float], base: str) -> dict[str, Window]:
+    if base not in offsets:
+        return {}
+    return {
+        name: Window((offset - offsets[base]) * NS_PER_MS, HINT_WINDOW_NS)
+        for name, offset in offsets.items()
+        if name != base
+    }
