@@ -1,6 +1,7 @@
 """One TCP connection to a segmenter: handshake, and how it ends."""
 
 import contextlib
+import select
 import socket
 from dataclasses import dataclass
 
@@ -53,6 +54,8 @@ class StreamConnection:
         except BaseException:
             self.socket.close()
             raise
+        self._watch = select.poll()
+        self._watch.register(self.socket, select.POLLIN | select.POLLRDHUP)
 
     @property
     def accepted(self) -> bool:
@@ -65,12 +68,7 @@ class StreamConnection:
 
     def peer_is_gone(self) -> bool:
         """Whether the peer has closed: it never sends anything after WELCOME."""
-        try:
-            return not self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        return bool(self._watch.poll(0))
 
     def finish(self, timeout_s: float) -> bool:
         """Close our side and wait until the peer has read everything and closes its own.

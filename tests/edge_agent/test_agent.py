@@ -35,7 +35,7 @@ def test_a_session_is_recorded_from_start_to_drained(tmp_path):
         peer.seal(7)
         wait_until(lambda: not list((tmp_path / "state/spool").rglob("*.units")), "empty spool")
         assert agent.terminate() == 0
-        assert not agent.children()
+        wait_until(lambda: not agent.children(), "end of all children")
         states = {beat.state for beat in peer.of(Heartbeat)}
         assert {0, 1, 2} <= states
     peer.close()
