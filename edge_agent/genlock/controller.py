@@ -68,6 +68,8 @@ class PhaseReport(NamedTuple):
     """Bound (99 %) of that estimate's error; a constant latency of the stamps cannot be seen."""
     frame_start_ns: int
     """Estimated frame start: the stamp without its jitter."""
+    midpoint_ns: int
+    """Estimated exposure midpoint of the middle row, monotonic."""
     outlier: bool
     """The stamp was too far from the prediction to be believed."""
     rate_ppm: float
@@ -98,7 +100,7 @@ class Genlock:
         self._slot_ns = 0  # a near slot, to which the estimator's phase refers
         self._seen = False
         self._target_ns = -mode.midpoint_offset_ns(0.0)
-        self._report = PhaseReport(LockState.FREE, 0.0, self._period_ns, 0, False, 0.0)
+        self._report = PhaseReport(LockState.FREE, 0.0, self._period_ns, 0, 0, False, 0.0)
 
     @property
     def state(self) -> LockState:
@@ -179,6 +181,15 @@ class Genlock:
         settled = self._plan.lengths
         ahead_ns = sum(settled) * self._line_ns() - len(settled) * self._slot_period_ns
         return self._wrap(self._estimator.phase_ns + ahead_ns - self._target_ns)
+
+    def _largest_coming_ns(self) -> float:
+        """Return the largest phase error on the way through all commands so far."""
+        line_ns, error_ns, largest_ns = self._line_ns(), 0.0, 0.0
+        start_ns = self._estimator.phase_ns - self._target_ns
+        for lines in self._plan.lengths:
+            error_ns += lines * line_ns - self._slot_period_ns
+            largest_ns = max(largest_ns, abs(self._wrap(start_ns + error_ns)))
+        return largest_ns
 
     def _too_late(self, error_ns: float) -> bool:
         gain_ns = self._period_ns - self.mode.shortest_frame_ns
@@ -266,13 +277,14 @@ class Genlock:
         estimator = self._estimator
         error_ns = self._wrap(estimator.phase_ns - self._target_ns)
         sigma_ns = estimator.sigma_ns
-        coming_ns = self._settled_error_ns()
+        coming_ns = 0.0 if self.state is LockState.LOCKED else self._largest_coming_ns()
         state = self._detector.judge(error_ns, sigma_ns, believed, coming_ns)
         self._report = PhaseReport(
             state=state,
             phase_error_ns=error_ns,
             uncertainty_ns=_BOUND_SIGMAS * sigma_ns,
             frame_start_ns=self._slot_ns + round(estimator.phase_ns),
+            midpoint_ns=self._slot_ns + round(estimator.phase_ns - self._target_ns),
             outlier=not believed,
             rate_ppm=estimator.rate * 1e6,
         )

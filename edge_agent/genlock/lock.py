@@ -30,8 +30,8 @@ class LockDetector:
     ) -> LockState:
         """Judge a frame: its estimated error, that estimate's σ, whether its stamp counted.
 
-        ``coming_ns`` is the error that the commands on their way lead to: a sensor that a pull
-        will take away again has no lock to report yet.
+        ``coming_ns`` is the largest error that the commands on their way lead through: a sensor
+        that a pull will take away again has no lock to report yet.
         """
         self._untrusted = 0 if trusted else self._untrusted + 1
         line_ns = self._line_time_ns

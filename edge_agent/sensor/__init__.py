@@ -2,7 +2,7 @@
 
 A sensor is a pure object: it reads no clock and never sleeps. It is told when a request was
 queued and asked which frames are complete, both in monotonic ns, so the same object runs hours
-in seconds on a virtual clock and in real time behind `LiveSensor`::
+in seconds on a virtual clock, and in real time under a loop that waits for `next_completion_ns`::
 
     mode = sensor_mode("imx708-2304")
     sensor = FreeRunningSensor(mode, SensorPhysics(ppm=20.0), seed=1, start_ns=now)
@@ -20,7 +20,6 @@ quantisation); its `true_*` fields are the physics, for the optical clock and fo
 
 from edge_agent.sensor.frame import Frame, FrameDurationLimits, Request
 from edge_agent.sensor.free_running import FreeRunningSensor
-from edge_agent.sensor.live import LiveSensor
 from edge_agent.sensor.modes import MODES, SensorMode, sensor_mode
 from edge_agent.sensor.physics import SensorPhysics
 from edge_agent.sensor.triggered import TriggeredSensor
@@ -30,7 +29,6 @@ __all__ = [
     "Frame",
     "FrameDurationLimits",
     "FreeRunningSensor",
-    "LiveSensor",
     "Request",
     "SensorMode",
     "SensorPhysics",

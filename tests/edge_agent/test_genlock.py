@@ -264,6 +264,25 @@ def test_midpoints_of_unequal_exposures_align_as_the_optical_clock_shows():
     assert max(abs(short[slot][1] - grid.time_ns(slot)) for slot in slots) <= LINE_NS
 
 
+def test_no_lock_is_reported_while_a_pull_is_on_its_way():
+    """The first frames have the sensor's own exposure: the pull for it arrives with the new one."""
+    mode = sensor_mode("imx477-4056")
+    frames = list(rehearse(*rig(mode, Fraction(9), seed=20), slots=120))
+    lock = locked_from(frames)
+    assert set(states(frames[lock:])) == {LockState.LOCKED}
+    assert max(abs(frame.true_error_ns) for frame in frames[lock:]) < 1.5 * mode.line_time_ns
+
+
+def test_the_claimed_midpoint_is_the_true_one():
+    sensor, genlock, grid = rig(ppm=50.0, seed=16)
+    frames = list(rehearse(sensor, genlock, grid, slots=900, exposure_ns=7_000_000))
+    misses = [
+        frame.report.midpoint_ns - frame.frame.true_midpoint_ns(1, 2) for frame in frames[100:]
+    ]
+    assert abs(np.mean(misses)) < 300
+    assert np.percentile(np.abs(misses), 99) < 2_000
+
+
 def test_34_fps_of_a_40_fps_mode_locks():
     mode = sensor_mode("imx477-2028")
     assert mode.top_rate_hz == pytest.approx(40.0, abs=0.05)
@@ -385,7 +404,7 @@ def test_frames_lost_without_a_gap_in_the_count_are_recognised():
             _queue(sensor, grid.time_ns(number), genlock.command())
     assert sensor.advance(grid.time_ns(601))[-1].sequence > count + 10
     settled = reports[100:]
-    assert np.mean([report.state is LockState.LOCKED for report in settled]) > 0.95
+    assert np.mean([report.state is LockState.LOCKED for report in settled]) > 0.9
     assert max(abs(report.phase_error_ns) for report in settled) < 5 * LINE_NS  # never a frame
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import statistics
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +12,6 @@ from edge_agent.sensor import (
     MODES,
     FrameDurationLimits,
     FreeRunningSensor,
-    LiveSensor,
     Request,
     SensorMode,
     SensorPhysics,
@@ -229,16 +227,6 @@ def test_a_trigger_that_comes_too_early_is_missed():
         sensor.queue_request(at_ns, Request(exposure_ns=1_000_000))
     assert [frame.sequence for frame in sensor.advance(100_000_000)] == [0, 1]
     assert sensor.missed == 1
-
-
-def test_a_live_sensor_delivers_in_real_time():
-    start_ns = time.monotonic_ns()
-    live = LiveSensor(FreeRunningSensor(MODE, PERFECT, seed=1, start_ns=start_ns))
-    assert live.wait(timeout_s=0.01) == []
-    queued_ns = live.queue_request(Request(cookie=1))
-    (frame,) = live.wait(timeout_s=5.0)
-    assert frame.cookie == 1
-    assert queued_ns < frame.complete_ns <= time.monotonic_ns()
 
 
 @pytest.mark.parametrize(
