@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint format docs clean
+.PHONY: help setup demo test bench bench-genlock lint format docs clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 20
@@ -30,6 +30,9 @@ test: $(STAMP)   ## run the tests (ARGS="-k grid")
 
 bench: $(STAMP)  ## measure: release error, hot path, streams, latency, audit
 	$(BIN)/python -m bench $(ARGS)
+
+bench-genlock: $(STAMP) ## grid error of the genlock on simulated sensors (5 min; ARGS="--minutes 2 --hours 0.5")
+	$(BIN)/python -m bench.genlock $(ARGS)
 
 lint: $(STAMP)   ## format check, lint, types, import contracts
 	$(BIN)/ruff format --check .
