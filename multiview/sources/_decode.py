@@ -76,7 +76,7 @@ class DecodeRun:
             if number >= self.next_number:
                 self.next_number = number + 1
                 yield number, picture
-        self.next_number = len(self._index)
+        self.next_number = len(self._index) + 1  # past every frame: nothing is to come
 
     def close(self) -> None:
         """Stop decoding."""

@@ -10,37 +10,36 @@ from multiview.sources._packets import PacketFile, VideoPacket
 
 SIGMAS_AT_99 = NormalDist().inv_cdf(0.995)
 """Half width of a two-sided 99 % interval: the records state such bounds."""
+PACKETS_TO_TRY = 5
+"""A file of the rig carries evidence in every packet: without any in these, it is another's."""
 
 
 class EvidenceReader:
-    """Collects the frame record of every packet, as long as every packet has one."""
+    """Collects the frame record of every packet of a file that begins with one."""
 
     def __init__(self, file: PacketFile) -> None:
         context = file.stream.codec_context
         self._codec = next((codec for codec in Codec if codec.value == context.name), None)
         self._prefix_size = self._codec and length_prefix_size(self._codec, context.extradata)
-        self._carried = self._codec is not None
-        self._records: list[FrameRecord] = []
+        self.records: list[FrameRecord | None] = []
+        """One entry per packet, None for one without; empty if the first few had none."""
 
     def visit(self, packet: VideoPacket) -> None:
         """Read one packet in the order of the file."""
-        if not self._carried or self._codec is None:
+        if self._codec is None:
             return
+        self.records.append(self._read(bytes(packet), self._codec))
+        if len(self.records) == PACKETS_TO_TRY and not any(self.records):
+            self._codec = None
+            self.records.clear()
+
+    def _read(self, unit: bytes, codec: Codec) -> FrameRecord | None:
         try:
-            record = read_evidence(bytes(packet), self._codec, self._prefix_size)
-        except InputError:
-            record = None
-        if record is None:
-            self._carried = False
-        else:
-            self._records.append(record)
-
-    @property
-    def records(self) -> list[FrameRecord]:
-        """One record per packet, or nothing if a packet had none."""
-        return self._records if self._carried else []
+            return read_evidence(unit, codec, self._prefix_size)
+        except InputError:  # of a version that this software does not know
+            return None
 
 
-def sigma_ns(record: FrameRecord) -> int:
+def sigma_ns(record: FrameRecord | None) -> int:
     """Standard deviation of a record's exposure midpoint, from its 99 % bound."""
-    return round(record.uncertainty_ns / SIGMAS_AT_99)
+    return 0 if record is None else round(record.uncertainty_ns / SIGMAS_AT_99)

@@ -33,8 +33,8 @@ class FileVideoSource(NumberedSource):
     Frame times are the container's presentation times of the packets that are really there,
     as shown after edit lists. Where the container has none, frames are put into order by decoding
     once and their times are estimated; their ``metadata["estimated_time"]`` is then True.
-    If every frame carries the rig's evidence, its exposure midpoint (UTC) is its time, and
-    ``metadata["record"]`` is the evidence.
+    In files of the rig the exposure midpoint (UTC) that a frame carries is its time, and
+    ``metadata["record"]`` is that evidence.
 
     A source is used from one thread.
 
@@ -77,6 +77,7 @@ class FileVideoSource(NumberedSource):
         self._window = FrameWindow(min(wanted, WINDOW_BYTES // bytes_per_frame))
         self._read_ahead = max(1, min(READ_AHEAD_FRAMES, READ_AHEAD_BYTES // bytes_per_frame))
         self._run: DecodeRun | None = None
+        self._lost: set[int] = set()
         self._reads_onwards = 0
         self._next = 0
 
@@ -86,7 +87,7 @@ class FileVideoSource(NumberedSource):
         return self._opened().index.times_ns
 
     @property
-    def records(self) -> tuple[FrameRecord, ...]:
+    def records(self) -> tuple[FrameRecord | None, ...]:
         """The rig's in-stream evidence of all frames in order; empty for other files."""
         return self._opened().records
 
@@ -131,11 +132,14 @@ class FileVideoSource(NumberedSource):
 
     def _decode(self, file: PacketFile, number: int) -> av.VideoFrame | None:
         """Decode up to this frame, keeping what comes before it in the window."""
+        if number in self._lost:
+            return None
         run = self._run_towards(file, number)
         for found, picture in run:
             self._window.put(found, picture)
             if found >= number:
                 break
+        self._lost.update(range(number, run.next_number - 1))
         return self._window.get(number)
 
     def _run_towards(self, file: PacketFile, number: int) -> DecodeRun:

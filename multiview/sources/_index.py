@@ -54,20 +54,28 @@ class FrameIndex:
     def __len__(self) -> int:
         return len(self.times_ns)
 
-    def with_times(self, times_ns: Sequence[int], sigma_ns: Sequence[int] | int = 0) -> FrameIndex:
-        """The same frames with times from elsewhere, one per frame.
+    def with_times(
+        self, times_ns: Sequence[int | None], sigma_ns: Sequence[int] | int = 0
+    ) -> FrameIndex:
+        """The same frames with times from elsewhere, one per frame; None where there is none.
 
         Raises:
-            SyncConfigError: not one time per frame, or a time before the one before it.
+            SyncConfigError: not one time per frame, none at all, or one before the one before it.
         """
-        times = np.asarray(times_ns, dtype=np.int64)
-        if times.shape != self.times_ns.shape:
-            raise SyncConfigError(f"{times.size} times were given for {len(self)} frames")
-        if (np.diff(times) < 0).any():
-            raise SyncConfigError("the given frame times go back")
-        sigma = np.broadcast_to(np.asarray(sigma_ns, dtype=np.int64), times.shape)
-        sure = np.zeros(len(self), dtype=np.bool_)
-        return replace(self, times_ns=times, estimated=sure, sigma_ns=sigma)
+        if len(times_ns) != len(self):
+            raise SyncConfigError(f"{len(times_ns)} times were given for {len(self)} frames")
+        given = np.array([time for time in times_ns if time is not None], dtype=np.int64)
+        if not len(given) or (np.diff(given) < 0).any():
+            raise SyncConfigError("the given frame times go back, or there are none")
+        period_ns = round(typical_period_ns(given) or typical_period_ns(self.times_ns))
+        filled, known = _fill_gaps(times_ns, period_ns)
+        sigma = np.broadcast_to(np.asarray(sigma_ns, dtype=np.int64), known.shape)
+        return replace(
+            self,
+            times_ns=filled,
+            estimated=~known,
+            sigma_ns=np.where(known, sigma, period_ns),
+        )
 
 
 def ticks_to_ns(ticks: int, time_base: Fraction) -> int:
@@ -79,14 +87,15 @@ def ticks_to_ns(ticks: int, time_base: Fraction) -> int:
 def typical_period_ns(times_ns: Times) -> float:
     """Mean distance of neighbours, leaving out gaps and repeats; 0 if there is none.
 
-    The mean, because containers round times to ticks; near the median, because a gap is no rate.
+    The mean, because containers round times to ticks; of those near the middle one, because a
+    gap is no rate.
     """
-    steps = np.diff(times_ns)
+    steps = np.sort(np.diff(times_ns))
     steps = steps[steps > 0]
     if not len(steps):
         return 0.0
-    median = float(np.median(steps))
-    return float(steps[np.abs(steps - median) <= median / 2].mean())
+    middle = steps[len(steps) // 2]
+    return float(steps[np.abs(steps - middle) <= middle / 2].mean())
 
 
 def presentation_order(rows: Sequence[PacketRow]) -> list[int] | None:
@@ -134,12 +143,7 @@ def _times_in_order(
     if all(tick is None for tick in ticks):
         ticks = _decoding_stamps(rows)
     times = [None if tick is None else ticks_to_ns(tick, time_base) for tick in ticks]
-    places = [p for p, time in enumerate(times) if time is not None and abs(time) < LATEST_NS]
-    known = np.zeros(len(order), dtype=np.bool_)
-    known[places] = True
-    sure = np.maximum.accumulate(np.array([times[p] for p in places], dtype=np.int64))
-    period_ns = max(1, round(assumed_period * NS_PER_S))
-    return _fill(len(order), np.array(places, dtype=np.int64), sure, period_ns), known
+    return _fill_gaps(times, max(1, round(assumed_period * NS_PER_S)))
 
 
 def _decoding_stamps(rows: Sequence[PacketRow]) -> list[int | None]:
@@ -148,19 +152,21 @@ def _decoding_stamps(rows: Sequence[PacketRow]) -> list[int | None]:
     return list(stamps) if len(stamps) == len(rows) else [None] * len(rows)
 
 
-def _fill(count: int, places: Numbers, sure: Times, period_ns: int) -> Times:
-    """Known times at their places, straight lines between, ``period_ns`` steps outside."""
+def _fill_gaps(times_ns: Sequence[int | None], period_ns: int) -> tuple[Times, NDArray[np.bool_]]:
+    """Straight lines between known times, ``period_ns`` steps outside; and which are known."""
+    at = np.arange(len(times_ns), dtype=np.int64)
+    known = np.array([time is not None and abs(time) < LATEST_NS for time in times_ns], np.bool_)
+    places = at[known]
     if not len(places):
-        return np.arange(count, dtype=np.int64) * period_ns
-    at = np.arange(count, dtype=np.int64)
-    base = int(sure[0])
-    between = np.interp(at, places, (sure - base).astype(np.float64))
-    filled = base + np.rint(between).astype(np.int64)
+        return at * period_ns, known
+    sure = np.maximum.accumulate(np.array([times_ns[place] for place in places], dtype=np.int64))
+    between = np.interp(at, places, (sure - sure[0]).astype(np.float64))
+    filled = sure[0] + np.rint(between).astype(np.int64)
     filled[places] = sure
     before, behind = at < places[0], at > places[-1]
     filled[before] = sure[0] - (places[0] - at[before]) * period_ns
     filled[behind] = sure[-1] + (at[behind] - places[-1]) * period_ns
-    return filled
+    return filled, known
 
 
 def _entries(rows: Sequence[PacketRow], order: Sequence[int]) -> Numbers:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from capture_protocol import FrameRecord
-from multiview.errors import SourceOpenError
+from multiview.errors import SourceOpenError, SyncConfigError
 from multiview.sources._contract import Clock, VideoMetadata
 from multiview.sources._decode import decoded_order
 from multiview.sources._describe import describe
@@ -26,9 +26,12 @@ class IndexedFile:
 
     file: PacketFile
     index: FrameIndex
-    records: tuple[FrameRecord, ...]
-    """The rig's evidence in order of presentation; empty if not every frame carries it."""
-    findings: tuple[str, ...]
+    records: tuple[FrameRecord | None, ...]
+    """The rig's evidence in order of presentation; empty for files of others."""
+    losses: tuple[str, ...]
+    """What is missing that should be there."""
+    remarks: tuple[str, ...] = ()
+    """What else a person should know."""
 
     @classmethod
     def read(cls, path: Path, given_times_ns: Sequence[int] | None = None) -> IndexedFile:
@@ -48,32 +51,45 @@ class IndexedFile:
     @classmethod
     def _scan(cls, file: PacketFile, given_times_ns: Sequence[int] | None) -> IndexedFile:
         reader = EvidenceReader(file)
-        findings = file.scan(reader.visit)
+        losses = file.scan(reader.visit)
         index = _container_index(file)
         if not len(index):
-            raise SourceOpenError(f"{file.path} holds no video frames", hint="; ".join(findings))
+            raise SourceOpenError(f"{file.path} holds no video frames", hint="; ".join(losses))
         if given_times_ns is not None:
-            return cls(file, index.with_times(given_times_ns), (), findings)
-        if not reader.records:
-            return cls(file, index, (), findings)
+            return cls(file, index.with_times(given_times_ns), (), losses)
+        if not any(reader.records):
+            return cls(file, index, (), losses)
         records = tuple(reader.records[packet] for packet in index.packet_of_frame)
-        times = [record.midpoint_ns for record in records]
-        if sorted(times) != times:
-            return cls(file, index, (), (*findings, "its evidence goes back in time: not used"))
-        return cls(file, index.with_times(times, [*map(sigma_ns, records)]), records, findings)
+        return cls._timed_by_evidence(file, index, records, losses)
+
+    @classmethod
+    def _timed_by_evidence(
+        cls,
+        file: PacketFile,
+        index: FrameIndex,
+        records: tuple[FrameRecord | None, ...],
+        losses: tuple[str, ...],
+    ) -> IndexedFile:
+        times = [None if record is None else record.midpoint_ns for record in records]
+        try:
+            timed = index.with_times(times, [*map(sigma_ns, records)])
+        except SyncConfigError as error:
+            return cls(file, index, (), losses, (f"its evidence of time is not used: {error}",))
+        bare = records.count(None)
+        remarks = (f"{bare} frames carry no evidence of their time",) if bare else ()
+        return cls(file, timed, records, losses, remarks)
 
     def describe(self, camera_id: str, clock: Clock) -> VideoMetadata:
         """The file's metadata."""
-        return describe(self.file, self.index, camera_id, self.findings, clock)
+        found = describe(self.file, self.index, camera_id, self.losses, clock)
+        return replace(found, notes=(*found.notes, *self.remarks))
 
     def details(self, number: int) -> Mapping[str, object]:
         """What is known of a frame beside its time."""
-        if self.records:
-            record = self.records[number]
-            return MappingProxyType(
-                {"estimated_time": False, "slot": record.slot, "record": record}
-            )
-        return _ESTIMATED if self.index.estimated[number] else _AS_STORED
+        record = self.records[number] if self.records else None
+        if record is None:
+            return _ESTIMATED if self.index.estimated[number] else _AS_STORED
+        return MappingProxyType({"estimated_time": False, "slot": record.slot, "record": record})
 
 
 def _container_index(file: PacketFile) -> FrameIndex:

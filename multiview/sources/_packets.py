@@ -22,6 +22,8 @@ READ_TIMEOUT_S = 20.0
 MAX_ASSUMED_HZ = 1000
 DEFAULT_RATE = Fraction(25)
 """What FFmpeg assumes of streams that say nothing."""
+NO_VIDEO_FORMATS = frozenset({"tty"})
+"""FFmpeg would draw any text as a terminal's screen."""
 FORMATS_WITHOUT_PTS = frozenset({"avi"})
 """FFmpeg guesses presentation times for these containers, and errs with B-frames."""
 
@@ -72,10 +74,14 @@ class PacketFile:
         _check_regular(self.path)
         try:
             container = av.open(
-                str(self.path), mode="r", timeout=READ_TIMEOUT_S, hwaccel=self._hardware
+                str(self.path),
+                mode="r",
+                timeout=READ_TIMEOUT_S,
+                hwaccel=self._hardware,
+                container_options={"protocol_whitelist": "file"},
             )
         except av.error.ExitError as error:
-            raise SourceStalledError(f"{self.path}: no answer in {READ_TIMEOUT_S:.0f} s") from error
+            raise SourceStalledError(f"{self.path}: no answer in {READ_TIMEOUT_S:g} s") from error
         except (av.error.FFmpegError, ValueError) as error:
             raise SourceOpenError(
                 f"{self.path} cannot be read as a video: {error}",
@@ -90,12 +96,16 @@ class PacketFile:
 
     def _read(self) -> Iterator[VideoPacket]:
         self._at_start = False
-        try:
-            for packet in self.container.demux(self.stream):
-                if packet.size:
-                    yield packet
-        except av.error.ExitError as error:
-            raise SourceStalledError(f"{self.path}: no data for {READ_TIMEOUT_S:.0f} s") from error
+        while True:
+            try:
+                for packet in self.container.demux(self.stream):
+                    if packet.size:
+                        yield packet
+            except IndexError:  # PyAV meets a stream that the file did not have at its start
+                continue
+            except av.error.ExitError as error:
+                raise SourceStalledError(f"{self.path}: no data, {READ_TIMEOUT_S:g} s") from error
+            return
 
     def _row(self, packet: VideoPacket) -> PacketRow:
         pts = None if self.container.format.name in FORMATS_WITHOUT_PTS else packet.pts
@@ -162,6 +172,8 @@ def _check_regular(path: Path) -> None:
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     """The first video stream that is no cover picture, all other streams switched off."""
+    if container.format.name in NO_VIDEO_FORMATS:
+        raise SourceOpenError(f"{path} is not a video")
     stills = av.stream.Disposition.attached_pic
     videos = [s for s in container.streams.video if not s.disposition & stills]
     if not videos:

@@ -134,11 +134,12 @@ def _read(folder: SessionFolder, camera: str, manifest: Manifest | None) -> _Rec
         except SourceError as error:
             notes.append(f"{path.name} left out: {error}")
             continue
-        if not records:
-            notes.append(f"{path.name} left out: not every frame carries evidence")
-        twice += sum(record.slot in slots for record in records)
-        for number, record in enumerate(records):
-            slots.setdefault(record.slot, _Place(path, number, record))
+        if None in records or not records:
+            notes.append(f"{path.name}: frames without evidence are left out")
+        found = [_Place(path, k, record) for k, record in enumerate(records) if record]
+        twice += sum(place.record.slot in slots for place in found)
+        for place in found:
+            slots.setdefault(place.record.slot, place)
     if not slots:
         raise SourceOpenError(f"{folder.path} holds no frames of {camera}", hint="; ".join(notes))
     places = tuple(sorted(slots.values(), key=lambda p: (p.record.midpoint_ns, p.record.slot)))
