@@ -4,7 +4,6 @@ Admission is ZAP (ZeroMQ RFC 27): exactly the public keys in the rig's `keys/` f
 node's name travels with every message as its User-Id, so a node can speak for itself only.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 
@@ -24,6 +23,7 @@ from capture_protocol.control import (
 from capture_protocol.keys import SERVER_PUBLIC_NAME, read_curve_key
 from control_server.place import RigPlace
 from control_server.refusals import RefusalCounts
+from control_server.task_set import TaskSet
 
 SERVER_SECRET_NAME = "server.secret"  # noqa: S105 - a file's name
 ZAP_DOMAIN = "tutti"
@@ -68,7 +68,7 @@ class FleetLink:
         self._context = zmq.asyncio.Context()
         self._keys = _NodeKeys(self._context, _node_keys(place))
         self._socket = self._context.socket(zmq.ROUTER)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = TaskSet()
         self._configure(place)
 
     def open(self, address: str, port: int) -> None:
@@ -86,20 +86,16 @@ class FleetLink:
                 f"cannot listen on {address} port {port}: {error.strerror}",
                 hint="another program uses it, or server.listen is no address of this machine",
             ) from error
-        self._tasks = [
-            asyncio.create_task(self._receive_all()),
-            asyncio.create_task(self._count_failures(monitor)),
-        ]
+        self._tasks.spawn(self._receive_all())
+        self._tasks.spawn(self._count_failures(monitor))
 
     async def close(self) -> None:
         """Stop listening; messages under way are given a moment."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         self._socket.disable_monitor()
         self._socket.close(linger=200)
         self._keys.stop()
-        self._context.term()
+        self._context.destroy(linger=200)  # also the monitor's socket, which would block term()
 
     async def send(self, node: str, message: ServerMessage) -> None:
         """Send to a node; lost if it is not connected (it is told again when it registers)."""

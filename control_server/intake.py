@@ -5,11 +5,12 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from capture_protocol import SegmentName, SessionPlan
+from capture_protocol import InputError, SegmentName, SessionPlan
 from control_server.accounting import CameraAccount
 from control_server.completion import CompletionWatch, closed_segments, read_closed
 from control_server.notes import NotesFolder, part_camera
 from control_server.stream_lock import stream_lives
+from control_server.task_set import TaskSet
 
 RETRY_S = 2.0
 """Pause before a file that the disk would not give is read again."""
@@ -32,22 +33,18 @@ class SegmentIntake:
         self._changed = changed
         self._watch = CompletionWatch(notes, self.accounts)
         self._queue: asyncio.Queue[Path] = asyncio.Queue()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = TaskSet()
 
     def open(self) -> None:
         """Take in what lies there already, and everything that comes."""
         for camera in self.accounts:
             self._look(camera)
-        self._tasks = [
-            asyncio.create_task(self._follow()),
-            asyncio.create_task(self._read_queue()),
-        ]
+        self._tasks.spawn(self._follow())
+        self._tasks.spawn(self._read_queue())
 
     async def close(self) -> None:
         """Stop; FFmpegs go on writing."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         self._watch.close()
 
     async def catch_up(self) -> None:
@@ -85,8 +82,11 @@ class SegmentIntake:
     def _look(self, camera: str) -> None:
         """Note a camera's parts, its connection, and closed files that were not read yet."""
         account = self.accounts[camera]
-        for note in self._notes.parts(camera):
-            account.add_part(note)
+        try:
+            for note in self._notes.parts(camera):
+                account.add_part(note)
+        except InputError as error:
+            _log.error("camera %s: %s", camera, error)
         self.lives[camera] = stream_lives(self._notes.lock_path(camera))
         for path in closed_segments(self._notes, camera):
             if SegmentName.parse(path.name) not in account.segments:

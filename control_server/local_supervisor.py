@@ -12,6 +12,7 @@ from control_server.admission import Admission, Desk, Flow, shake_hands
 from control_server.part_run import PartRun, open_part, prepare_socket
 from control_server.place import RigPlace
 from control_server.refusals import RefusalCounts
+from control_server.task_set import TaskSet
 
 MAX_WAITING = 64
 """Peers that may be in the handshake at once; more are turned away, so that nobody can fill the
@@ -30,8 +31,8 @@ class LocalSupervisor:
         self._ffmpeg = ffmpeg
         self._refusals = refusals
         self._listeners: list[socket.socket] = []
-        self._doors: list[asyncio.Task[None]] = []
-        self._visits: set[asyncio.Task[None]] = set()
+        self._doors = TaskSet()
+        self._visits = TaskSet()
 
     async def open(self) -> None:
         """See `Supervisor.open`."""
@@ -39,14 +40,12 @@ class LocalSupervisor:
         for index, _, _ in self._place.config.cameras():
             self._listeners.append(listen(server.listen, server.stream_port + index))
         for index, listener in enumerate(self._listeners):
-            self._doors.append(asyncio.create_task(self._answer(listener, index)))
+            self._doors.spawn(self._answer(listener, index))
 
     async def close(self) -> None:
         """See `Supervisor.close`."""
-        tasks = [*self._doors, *self._visits]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._doors.close()
+        await self._visits.close()
         for listener in self._listeners:
             listener.close()
 
@@ -63,9 +62,7 @@ class LocalSupervisor:
                 connection.close()
                 self._refusals.add("crowded")
                 continue
-            visit = asyncio.create_task(self._visit(connection, f"{peer[0]}:{peer[1]}", camera))
-            self._visits.add(visit)
-            visit.add_done_callback(self._visits.discard)
+            self._visits.spawn(self._visit(connection, f"{peer[0]}:{peer[1]}", camera))
 
     async def _visit(self, connection: socket.socket, peer: str, camera: int) -> None:
         with connection:

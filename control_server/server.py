@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from control_server.announcer import Announcer
 from control_server.command_link import FOLDER_MODE, Progress, open_command_server
 from control_server.counter import session_numbers
+from control_server.delivery import Delivery
 from control_server.errors import RigError
 from control_server.ffmpeg_command import find_ffmpeg
 from control_server.fleet import Fleet
@@ -58,9 +59,8 @@ class ControlServer:
         self._board = Switchboard(self._fleet, self._sessions)
         self._link = FleetLink(place, self._board.receive, self._refusals)
         self._announcer = Announcer(place.config.network)
-        self._recorder = Recorder(
-            place, self._fleet, self._sessions, self._announcer, self._board.tell
-        )
+        delivery = Delivery(self._fleet, self._announcer, self._board.tell)
+        self._recorder = Recorder(place, self._fleet, self._sessions, delivery)
         self._supervisor = make_supervisor(place, self._refusals)
 
     async def run(self) -> None:

@@ -10,6 +10,7 @@ from capture_protocol import (
     InputError,
     SessionFolder,
     SessionPlan,
+    TuttiError,
 )
 from capture_protocol.control import (
     Drained,
@@ -26,6 +27,7 @@ from control_server.event_store import EventStore
 from control_server.intake import SegmentIntake
 from control_server.notes import DrainedNote, NotesFolder, NotesKeeper
 from control_server.sealing import STAGES, Outcome, seal
+from control_server.task_set import TaskSet
 
 SAVE_PAUSE_S = 0.1
 """Notes that change in a burst (all cameras close a segment on the same slot) are saved once."""
@@ -66,7 +68,8 @@ class SessionRun:
         self._tell = tell
         self._changed = asyncio.Event()
         self._dirty = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = TaskSet()
+        self._storing = asyncio.Lock()
 
     @property
     def nodes(self) -> set[str]:
@@ -93,27 +96,19 @@ class SessionRun:
     def open(self) -> None:
         """Take in files and messages from now on, and seal when the time has come."""
         self.intake.open()
-        self._tasks = [
-            asyncio.create_task(self._save_changes()),
-            asyncio.create_task(self._finish()),
-        ]
+        self._tasks.spawn(self._save_changes())
+        self._tasks.spawn(self._finish())
 
     async def close(self) -> None:
         """Let go of the session; whoever opens it next goes on from its folder."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         await self.intake.close()
 
     async def set_stop(self, datagram: bytes, last_slot: int) -> None:
-        """Note the STOP before it is sent.
-
-        Raises:
-            OSError: the disk fails or is full; the STOP counts, but would not survive a restart.
-        """
+        """Note the STOP before it is sent; on a full disk it is saved as soon as that works."""
         self.keeper.update(stop_datagram=datagram.hex(), last_slot=last_slot)
-        self._changed.set()
-        await self.keeper.save()
+        self._mark()
+        await self._save()
 
     async def wait_for(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds that this session's progress can make true."""
@@ -143,7 +138,8 @@ class SessionRun:
         """Store a batch of an event log; None if it could not be stored (it is sent again)."""
         key = (message.camera, message.stage)
         try:
-            await asyncio.to_thread(self.events.append, key, records)
+            async with self._storing:
+                await asyncio.to_thread(self.events.append, key, records)
             if message.final and key not in self.keeper.current.final_logs:
                 self.keeper.update(final_logs=[*self.keeper.current.final_logs, key])
                 await self.keeper.save()
@@ -196,7 +192,7 @@ class SessionRun:
 
     def _on_segments(self, camera: str) -> None:
         next_slot = self.intake.accounts[camera].next_slot
-        if next_slot != self.keeper.current.durable.get(camera, 0):
+        if next_slot > self.keeper.current.durable.get(camera, 0):  # less while files are reread
             self.keeper.update(durable={**self.keeper.current.durable, camera: next_slot})
             node = self.plan.camera(camera).node
             self._tell(node, Durable(session=self.plan.session, camera=camera, next_slot=next_slot))
@@ -210,14 +206,20 @@ class SessionRun:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            try:
-                await self.keeper.save()
-                self.problem = ""
-            except OSError as error:
-                self.problem = f"the session's notes cannot be saved: {error.strerror}"
+            if not await self._save():
                 self._dirty.set()
                 await asyncio.sleep(RETRY_S)
             await asyncio.sleep(SAVE_PAUSE_S)
+
+    async def _save(self) -> bool:
+        """Save the notes; on a full disk, say so and leave it to the next try."""
+        try:
+            await self.keeper.save()
+        except OSError as error:
+            self.problem = f"the session's notes cannot be saved: {error.strerror}"
+            return False
+        self.problem = ""
+        return True
 
     async def _finish(self) -> None:
         """Seal when all cameras are settled or the time is up; again whenever one comes late."""
@@ -228,14 +230,16 @@ class SessionRun:
         while self.unsettled():
             sealed = set(self.keeper.current.settled)
             await self.wait_for(lambda: bool(self._settled() - sealed))  # noqa: B023 - at once
+            await self._save()
+            await self.intake.catch_up()
             await self._seal()
 
     async def _wait_until_settled(self) -> None:
-        limit_ns = self.plan.grid.time_ns(self.last_slot or 0) + int(
-            self.plan.drain_timeout_s * NS_PER_S
-        )
+        """Wait until the end of the grid and the time for draining, counted from now at least."""
+        now_ns = time.time_ns()
+        to_end_s = max(self.plan.grid.time_ns(self.last_slot or 0) - now_ns, 0) / NS_PER_S
         try:
-            async with asyncio.timeout(max(limit_ns - time.time_ns(), 0) / NS_PER_S):
+            async with asyncio.timeout(to_end_s + self.plan.drain_timeout_s):
                 while not await self._all_is_quiet():
                     await self.wait_for(lambda: not self.unsettled())
         except TimeoutError:
@@ -249,7 +253,8 @@ class SessionRun:
         """
         if self.unsettled():
             return False
-        await self.keeper.save()
+        while not await self._save():
+            await asyncio.sleep(RETRY_S)
         await self.intake.catch_up()
         return not self.unsettled()
 
@@ -268,8 +273,8 @@ class SessionRun:
                 self.keeper.update(settled=settled)
                 await self.keeper.save()
                 break
-            except OSError as error:
-                self.problem = f"the session cannot be sealed: {error.strerror}"
+            except (OSError, TuttiError) as error:
+                self.problem = f"the session cannot be sealed: {error}"
                 await asyncio.sleep(RETRY_S)
         self._sealing = False
         self.manifest = manifest

@@ -31,8 +31,9 @@ class Sessions:
             if not folder.manifest_path.exists():
                 self._open_folder(folder)
 
-    def create(self, plan: SessionPlan) -> SessionRun:
+    async def create(self, plan: SessionPlan) -> SessionRun:
         """Publish a plan in the session's (existing) folder and open it."""
+        await self._close_complete()
         folder = session_folder(self._storage, plan.session)
         make_folders(folder, plan)
         folder.write_plan(plan)
@@ -68,6 +69,13 @@ class Sessions:
             if folder.manifest_path.exists() and _is_settled(folder, node):
                 found.append(number)
         return found
+
+    async def _close_complete(self) -> None:
+        now_ns = time.time_ns()
+        for number, run in list(self.open_runs.items()):
+            if run.phase(now_ns) is Phase.COMPLETE:
+                del self.open_runs[number]
+                await run.close()
 
     def _open_folder(self, folder: SessionFolder) -> SessionRun | None:
         try:

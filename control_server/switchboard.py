@@ -1,10 +1,7 @@
 """What each message of an agent does on the server."""
 
-import asyncio
 import logging
 import time
-from collections.abc import Coroutine
-from typing import Any
 
 from capture_protocol import InputError
 from capture_protocol.control import (
@@ -22,6 +19,7 @@ from control_server.fleet import Fleet
 from control_server.fleet_link import FleetLink
 from control_server.session_run import SessionRun
 from control_server.sessions import Sessions
+from control_server.task_set import TaskSet
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +31,7 @@ class Switchboard:
         self._fleet = fleet
         self._sessions = sessions
         self._link: FleetLink | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
 
     def connect(self, link: FleetLink) -> None:
         """The link that answers go out by."""
@@ -64,11 +62,11 @@ class Switchboard:
     def tell(self, node: str, message: ServerMessage) -> None:
         """Send a message to a node, in its own time."""
         if self._link is not None:
-            self._spawn(self._link.send(node, message))
+            self._tasks.spawn(self._link.send(node, message))
 
     async def close(self) -> None:
         """Let messages under way finish."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.finish()
 
     def _welcome(self, message: Register) -> None:
         """Answer a registration: what runs, what can go, and how far the server has got."""
@@ -116,7 +114,7 @@ class Switchboard:
     def _take_log(self, message: EventLog, records: bytes) -> None:
         run = self._run_of(message.node, message.session, message.camera)
         if run is not None:
-            self._spawn(self._store_log(run, message, records))
+            self._tasks.spawn(self._store_log(run, message, records))
         elif message.session in self._sessions.discardable(message.node):
             self.tell(message.node, Sealed(session=message.session, complete=True))
 
@@ -135,8 +133,3 @@ class Switchboard:
             _log.warning("node %s speaks for camera %s, which is not its own", node, camera)
             return None
         return run
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

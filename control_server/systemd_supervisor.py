@@ -13,8 +13,10 @@ class SystemdSupervisor:
         self._units = socket_units(place)
 
     async def open(self) -> None:
-        """See `Supervisor.open`."""
-        await systemctl("start", *self._units)
+        """See `Supervisor.open`; ports that are open already need no right to start them."""
+        for unit in self._units:
+            if await _systemctl("is-active", "--quiet", unit) is not None:
+                await systemctl("start", unit)
 
     async def close(self) -> None:
         """Nothing: the sockets go on answering without the manager; systemd owns them."""
@@ -35,6 +37,16 @@ async def systemctl(*arguments: str) -> None:
     Raises:
         EnvironmentLackError: there is none, or it refuses.
     """
+    said = await _systemctl(*arguments)
+    if said is not None:
+        raise EnvironmentLackError(
+            f"systemctl {' '.join(arguments)}: {said}",
+            hint="install the units of systemd/, and let the manager's user start them",
+        )
+
+
+async def _systemctl(*arguments: str) -> str | None:
+    """What systemctl complains about, None if it succeeds."""
     try:
         process = await asyncio.create_subprocess_exec(
             "systemctl",
@@ -49,8 +61,4 @@ async def systemctl(*arguments: str) -> None:
             "systemctl is missing", hint='set segmenter.supervisor = "local" in rig.toml'
         ) from error
     _, said = await process.communicate()
-    if process.returncode:
-        raise EnvironmentLackError(
-            f"systemctl {arguments[0]}: {said.decode(errors='replace').strip()}",
-            hint="install the units of systemd/, and let the manager's user start them",
-        )
+    return said.decode(errors="replace").strip() if process.returncode else None

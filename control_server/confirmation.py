@@ -1,0 +1,58 @@
+"""Confirms a start: video has appeared on every camera, or why it has not."""
+
+import asyncio
+import time
+
+from capture_protocol.grid import NS_PER_S
+from control_server.command_link import Progress
+from control_server.completion import has_video
+from control_server.errors import RigError
+from control_server.fleet import Fleet
+from control_server.session_run import SessionRun
+
+CONFIRM_S = 10.0
+"""After t0, video must have appeared on every camera within this time."""
+POLL_S = 0.05
+
+
+async def confirm(run: SessionRun, fleet: Fleet, progress: Progress) -> None:
+    """Return when a segment with video exists on every camera.
+
+    Raises:
+        RigError: a camera does not record, with the reason; the others go on.
+    """
+    missing = {camera.name for camera in run.plan.cameras}
+    deadline_ns = run.plan.t0_ns + int(CONFIRM_S * NS_PER_S)
+    while missing - _refusing(run) and time.time_ns() < deadline_ns:
+        await asyncio.sleep(POLL_S)
+        for camera in sorted(missing):
+            if has_video(run.folder, camera):
+                missing.discard(camera)
+                progress(f"{camera} records")
+    if missing:
+        reasons = "; ".join(why_not(run, fleet, camera) for camera in sorted(missing))
+        raise RigError(
+            f"session {run.plan.session} does not record on all cameras: {reasons}",
+            hint="the other cameras go on; end the session with: manager stop",
+        )
+
+
+def why_not(run: SessionRun, fleet: Fleet, camera: str) -> str:
+    """Why a camera has no video, as far as the server knows."""
+    node = run.plan.camera(camera).node
+    view = fleet.nodes.get(node)
+    if node in run.start_acks.refused:
+        return f"{camera}: {node} refused START: {run.start_acks.refused[node]}"
+    if view is None or not view.is_heard(time.monotonic_ns()):
+        return f"{camera}: {node} is silent"
+    if node in run.start_acks.missing:
+        return f"{camera}: {node} did not acknowledge START"
+    health = view.health(camera)
+    told = health.problem if health else ""
+    return f"{camera}: {told or run.intake.last_words(camera) or 'no video came'}"
+
+
+def _refusing(run: SessionRun) -> set[str]:
+    """Cameras of nodes that refused START."""
+    refused = run.start_acks.refused
+    return {camera.name for camera in run.plan.cameras if camera.node in refused}
