@@ -25,6 +25,10 @@ def open_camera(config: NodeCamera, folder: Path) -> Camera:
         from edge_agent.camera.file import FileCamera
 
         return FileCamera(config, folder)
+    if config.backend == "picamera":
+        from edge_agent.picamera import open_picamera
+
+        return open_picamera(config, folder)
     raise CameraError(
         f"camera {config.name}: backend {config.backend!r} is not available on this machine",
         hint="list what there is with: edge-agent cameras",

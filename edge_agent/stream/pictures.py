@@ -10,6 +10,7 @@ from capture_protocol.errors import InputError
 from capture_protocol.frame import FrameRecord
 from capture_protocol.rig import NodeCamera
 from edge_agent.camera.footage import Footage, resolve
+from edge_agent.picamera import SharedPictures
 from edge_agent.scene import Scene
 
 
@@ -82,6 +83,8 @@ def open_pictures(config: NodeCamera, folder: Path) -> Pictures:
         return RenderedPictures(config)
     if config.backend == "file":
         return FilePictures(config, folder)
+    if config.backend == "picamera":
+        return SharedPictures(config, folder)
     raise InputError(f"camera {config.name}: backend {config.backend!r} gives no pictures here")
 
 

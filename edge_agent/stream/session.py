@@ -1,16 +1,21 @@
 """One session of one camera within a worker: encoder, spool and streamer belong together."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from capture_protocol.datagram import Start
 from capture_protocol.evidence import evidence_nal, splice
 from capture_protocol.frame import FrameFlag, FrameRecord
 from capture_protocol.nal import Codec
 from capture_protocol.rig import NodeCamera
+from edge_agent.picamera import SharedPictures
 from edge_agent.spool import Spool, SpoolHeader
 from edge_agent.stream.encoder import Encoder
 from edge_agent.stream.pictures import Pictures
 from edge_agent.stream.streamer import Streamer
+
+if TYPE_CHECKING:
+    from edge_agent.picamera.hardware import HardwareEncoder
 
 
 class SessionStream:
@@ -24,7 +29,7 @@ class SessionStream:
         self._gop = start.gop
         self._rate = start.rate
         self._config = config
-        self._encoder: Encoder | None = None
+        self._encoder: Encoder | HardwareEncoder | None = None
         self._last_gop = -1
 
     def encode(self, record: FrameRecord, packed: bytes, pictures: Pictures, shown: int) -> bytes:
@@ -35,7 +40,7 @@ class SessionStream:
             CameraError: the picture is not to be had.
         """
         picture = pictures.picture(record, shown)
-        encoder = self._encoder or self._open_encoder()
+        encoder = self._encoder or self._open_encoder(pictures)
         unit = encoder.encode(picture, record.slot, key=self.wants_key(record.slot))
         locked = not record.flags & FrameFlag.UNSYNCHRONISED
         nal = evidence_nal(packed, record.midpoint_ns, locked=locked, codec=Codec.H264)
@@ -71,10 +76,15 @@ class SessionStream:
         """More frames come after all: an agent that was stopped rejoins its session."""
         self.spool.finished = False
 
-    def _open_encoder(self) -> Encoder:
+    def _open_encoder(self, pictures: Pictures) -> "Encoder | HardwareEncoder":
         config = self._config
         self._last_gop = -1
-        self._encoder = Encoder(config.width, config.height, self._rate, config.bitrate_kbps)
+        hardware = None
+        if isinstance(pictures, SharedPictures):
+            hardware = pictures.hardware_encoder(self._rate)
+        self._encoder = hardware or Encoder(
+            config.width, config.height, self._rate, config.bitrate_kbps
+        )
         return self._encoder
 
 
