@@ -30,9 +30,16 @@ from capture_protocol.events import (
 )
 from capture_protocol.frame import FRAME_DTYPE, RECORD_VERSION
 from capture_protocol.rig import AuditSection, CameraConfig
-from capture_protocol.session import PlannedCamera, SessionFolder, SessionPlan
+from capture_protocol.session import (
+    CameraEntry,
+    LogEntry,
+    Manifest,
+    PlannedCamera,
+    SegmentEntry,
+    SessionFolder,
+    SessionPlan,
+)
 from control_server import sealing
-from control_server.accounting import CameraAccount, SegmentFact
 from control_server.audit.files import file_sha256
 from control_server.frames_table import RowCollector, frames_writer
 from control_server.record_times import slot_offsets_ns
@@ -96,21 +103,18 @@ def _make_session(folder: SessionFolder, cameras: int, slots: int) -> None:
     names = [f"cam{index}" for index in range(cameras)]
     plan = _plan(names)
     folder.write_plan(plan)
-    accounts = {}
+    segments: list[SegmentEntry] = []
     with folder.frames_path.open("wb") as file, frames_writer(file) as writer:
         for index, name in enumerate(names):
             records = _records(index, slots)
             folder.video(name).mkdir(parents=True)
-            scans = _scans(folder, name, records)
             rows = RowCollector(name)
-            for scan in scans:
+            for scan in _scans(folder, name, records):
                 rows.add(scan, str(scan.path.relative_to(folder.path)))
+                segments.append(_segment_entry(folder, name, scan))
             writer.write_table(rows.table())
             _write_logs(folder, name, records)
-            accounts[name] = _account(scans)
-    # Sealed by the server's own code; only its scan of the (stub) video is left out.
-    sealing.write_frames = lambda _: None
-    sealing.seal(folder, plan, accounts, sealing.Outcome(slots - 1, True, ""))
+    folder.write_manifest(_manifest(folder, names, slots, segments))
 
 
 def _plan(names: list[str]) -> SessionPlan:
@@ -187,14 +191,46 @@ def _scans(folder: SessionFolder, camera: str, records: Records) -> list[Segment
     return scans
 
 
-def _account(scans: list[SegmentScan]) -> CameraAccount:
-    account = CameraAccount()
-    for scan in scans:
-        name = SegmentName.parse(scan.path.name)
-        size, digest = scan.path.stat().st_size, file_sha256(scan.path)
-        if name is not None:
-            account.add_segment(SegmentFact(name, scan.path, scan.slots, 0, size, digest, ""))
-    return account
+def _segment_entry(folder: SessionFolder, camera: str, scan: SegmentScan) -> SegmentEntry:
+    first, last = int(scan.slots[0]), int(scan.slots[-1])
+    return SegmentEntry(
+        path=str(scan.path.relative_to(folder.path)),
+        camera=camera,
+        part=1,
+        segment=first // SEGMENT_SLOTS,
+        sha256=file_sha256(scan.path),
+        size=scan.path.stat().st_size,
+        frames=scan.frames,
+        first_slot=first,
+        last_slot=last,
+    )
+
+
+def _manifest(
+    folder: SessionFolder, names: list[str], slots: int, segments: list[SegmentEntry]
+) -> Manifest:
+    return Manifest(
+        session=SESSION,
+        complete=True,
+        sealed_ns=T0_NS + 10**13,
+        last_slot=slots - 1,
+        plan_sha256=file_sha256(folder.plan_path),
+        frames_sha256=file_sha256(folder.frames_path),
+        cameras=[CameraEntry(name=name, frames=slots, missing=[], parts=1) for name in names],
+        segments=segments,
+        logs=[
+            LogEntry(
+                path=str(path.relative_to(folder.path)),
+                camera=name,
+                stage=stage,
+                sha256=file_sha256(path),
+                records=path.stat().st_size // EVENT_SIZE,
+            )
+            for name in names
+            for stage in sealing.STAGES
+            for path in [folder.event_log(name, stage)]
+        ],
+    )
 
 
 def _write_logs(folder: SessionFolder, camera: str, records: Records) -> None:

@@ -108,7 +108,9 @@ def read_frames(folder: SessionFolder, camera: str) -> CameraFrames:
         InputError: the table is missing, damaged, or of another layout.
     """
     try:
-        table = pq.read_table(folder.frames_path, filters=[("camera", "=", camera)])
+        with pq.ParquetFile(folder.frames_path) as file:
+            _require_layout(folder, file.schema_arrow)
+            return _camera_frames(file.read_row_groups(_row_groups(file.metadata, camera)))
     except FileNotFoundError as error:
         raise InputError(
             f"{folder.frames_path} is missing", hint="make it anew with: manager audit --rebuild"
@@ -118,12 +120,23 @@ def read_frames(folder: SessionFolder, camera: str) -> CameraFrames:
             f"{folder.frames_path} is damaged: {error}",
             hint="make it anew with: manager audit --rebuild",
         ) from error
-    if not table.schema.equals(FRAMES_SCHEMA, check_metadata=False):
+
+
+def _require_layout(folder: SessionFolder, schema: pa.Schema) -> None:
+    if not schema.equals(FRAMES_SCHEMA):
         raise InputError(
             f"{folder.frames_path} has another layout than this software writes",
             hint="make it anew with: manager audit --rebuild",
         )
-    return _camera_frames(table)
+
+
+def _row_groups(metadata: pq.FileMetaData, camera: str) -> list[int]:
+    """The row groups of one camera: a group never holds two."""
+    column = FRAMES_SCHEMA.get_field_index("camera")
+    statistics = [
+        metadata.row_group(at).column(column).statistics for at in range(metadata.num_row_groups)
+    ]
+    return [at for at, found in enumerate(statistics) if found and found.min == camera]
 
 
 def _camera_frames(table: pa.Table) -> CameraFrames:

@@ -47,9 +47,9 @@ def settle(slots: int, delivered: Slots, witnesses: Witnesses) -> States:
     log is missing or has a hole, no trace does not mean that nothing happened: UNKNOWN.
     """
     capture, stream = witnesses.capture, witnesses.stream
-    released = _mask(slots, capture.payloads(EventKind.RELEASE)["slot"])
-    framed = _mask(slots, capture.payloads(EventKind.FRAME)["slot"])
-    encoded = _mask(slots, stream.payloads(EventKind.ENCODED)["slot"])
+    released = _mask(slots, capture.payloads[EventKind.RELEASE]["slot"])
+    framed = _mask(slots, capture.payloads[EventKind.FRAME]["slot"])
+    encoded = _mask(slots, stream.payloads[EventKind.ENCODED]["slot"])
     states = np.full(slots, SlotState.AGENT if capture.whole else SlotState.UNKNOWN, np.uint8)
     states[released] = SlotState.SENSOR if capture.whole else SlotState.UNKNOWN
     states[framed] = SlotState.ENCODER if stream.whole else SlotState.UNKNOWN
@@ -63,7 +63,7 @@ def settle(slots: int, delivered: Slots, witnesses: Witnesses) -> States:
 
 def _apply_losses(states: States, log: StageLog) -> None:
     """What an agent knows to be lost: a later place than the traces show is believed."""
-    losses = log.payloads(EventKind.LOST)
+    losses = log.payloads[EventKind.LOST]
     losses = losses[(losses["slot"] < len(states)) & (losses["place"] <= LossPlace.FILE)]
     np.maximum.at(states, losses["slot"].astype(np.intp), losses["place"])
 
@@ -84,7 +84,7 @@ def contradicted_losses(states: States, witnesses: Witnesses) -> int:
     """Slots that a log calls lost although a file holds them."""
     lost = np.zeros(len(states), np.bool_)
     for log in (witnesses.capture, witnesses.stream):
-        lost |= _mask(len(states), log.payloads(EventKind.LOST)["slot"])
+        lost |= _mask(len(states), log.payloads[EventKind.LOST]["slot"])
     return int(np.count_nonzero(lost & (states == SlotState.DELIVERED)))
 
 

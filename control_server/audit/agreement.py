@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture_protocol import EventKind
-from capture_protocol.frame import FRAME_DTYPE, FRAME_SIZE
+from capture_protocol.frame import FRAME_SIZE
 from capture_protocol.session import PlannedCamera
 from control_server.audit.event_log import Records, StageLog
 from control_server.audit.session import AuditedSession
@@ -91,8 +91,8 @@ def _against_log(
     if not (capture.present and stream.present):
         return None, 0
     slots = frames.records["slot"]
-    framed = capture.payloads(EventKind.FRAME)
-    encoded = stream.payloads(EventKind.ENCODED)
+    framed = capture.payloads[EventKind.FRAME]
+    encoded = stream.payloads[EventKind.ENCODED]
     in_capture, event = _find(slots, framed)
     in_stream, unit = _find(slots, encoded)
     logged = in_capture & in_stream
@@ -103,16 +103,23 @@ def _against_log(
 
 
 def same_records(records: Records, others: Records, at: npt.NDArray[np.intp]) -> Bools:
-    """Whether ``records[i]`` and ``others[at[i]]`` are equal in every bit (`FRAME_DTYPE`)."""
+    """Whether ``records[i]`` and ``others[at[i]]`` are equal in every bit.
+
+    Args:
+        records: `FRAME_DTYPE`.
+        others: the same fields, maybe padded.
+        at: one index per record; they need not be found if ``others`` is empty.
+    """
     if not len(others):
         return np.zeros(len(records), np.bool_)
     ordered = len(at) == len(others) and bool((at == np.arange(len(at))).all())
-    return np.asarray((_bytes(records) == _bytes(others if ordered else others[at])).all(axis=1))
+    chosen = _bytes(others) if ordered else _bytes(others)[at]
+    return np.asarray((_bytes(records) == chosen).all(axis=1))
 
 
 def _bytes(records: Records) -> npt.NDArray[np.uint8]:
-    plain = np.ascontiguousarray(records, FRAME_DTYPE)
-    return plain.view(np.uint8).reshape(len(records), FRAME_SIZE)
+    raw = records.view(np.uint8).reshape(len(records), records.dtype.itemsize)
+    return raw[:, :FRAME_SIZE]
 
 
 def _find(slots: npt.NDArray[np.uint64], events: Records) -> tuple[Bools, npt.NDArray[np.intp]]:

@@ -10,8 +10,8 @@ from control_server.audit.statistics import spread
 
 def examine_clock(records: Records, capture: StageLog) -> ClockSummary:
     """Source, offset, uncertainty, steps and holdover over the session."""
-    readings = capture.payloads(EventKind.CLOCK)
-    sizes = np.abs(capture.payloads(EventKind.STEP)["offset_ns"])
+    readings = capture.payloads[EventKind.CLOCK]
+    sizes = np.abs(capture.payloads[EventKind.STEP]["offset_ns"])
     flags = records["flags"]
     flagged = _onsets(flags & FrameFlag.CLOCK_STEPPED != 0)
     return ClockSummary(

@@ -14,9 +14,9 @@ from capture_protocol.events import (
     EVENT_DTYPE,
     EVENT_SIZE,
     LOST_DTYPE,
+    PAYLOAD_SIZE,
     RELEASE_DTYPE,
     EventKind,
-    payload_array,
 )
 from capture_protocol.frame import FRAME_DTYPE
 from capture_protocol.session import SessionFolder, Stage
@@ -32,15 +32,11 @@ class StageLog:
     """Whether the log was handed over at all."""
     whole: bool
     """Present, and no record between its first and its last is missing."""
-    events: Records
-    """`EVENT_DTYPE`, in the order of their numbers."""
-
-    def payloads(self, kind: EventKind) -> Records:
-        """Payloads of one kind, in order."""
-        return payload_array(self.events, kind, PAYLOADS[kind])
+    payloads: dict[EventKind, Records]
+    """Payloads of each kind, in the order of their numbers."""
 
 
-PAYLOADS: dict[EventKind, "np.dtype[np.void]"] = {
+_PAYLOADS: dict[EventKind, "np.dtype[np.void]"] = {
     EventKind.RELEASE: RELEASE_DTYPE,
     EventKind.FRAME: FRAME_DTYPE,
     EventKind.LOST: LOST_DTYPE,
@@ -58,7 +54,7 @@ def read_log(folder: SessionFolder, camera: str, stage: Stage, session: int) -> 
     """
     path = folder.event_log(camera, stage)
     if not path.is_file():
-        return StageLog(False, False, np.empty(0, EVENT_DTYPE))
+        return StageLog(False, False, _by_kind(np.empty(0, EVENT_DTYPE)))
     events = _read(path)
     numbers = events["number"]
     whole = bool(len(events)) and bool((np.diff(numbers) == 1).all())
@@ -66,7 +62,29 @@ def read_log(folder: SessionFolder, camera: str, stage: Stage, session: int) -> 
         _, first = np.unique(numbers, return_index=True)
         events = events[first]
     own = events["session"] == session
-    return StageLog(True, whole, events if own.all() else events[own])
+    return StageLog(True, whole, _by_kind(events if own.all() else events[own]))
+
+
+def _by_kind(events: Records) -> dict[EventKind, Records]:
+    """Copies each payload once; the payload's layout is then only a view of it."""
+    kinds = np.ascontiguousarray(events["kind"])
+    return {
+        kind: events["payload"][kinds == kind].view(_padded(layout))
+        for kind, layout in _PAYLOADS.items()
+    }
+
+
+def _padded(layout: "np.dtype[np.void]") -> "np.dtype[np.void]":
+    """The same fields in a record of `PAYLOAD_SIZE` bytes."""
+    fields = dict(layout.fields or {})
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": [field[0] for field in fields.values()],
+            "offsets": [field[1] for field in fields.values()],
+            "itemsize": PAYLOAD_SIZE,
+        }
+    )
 
 
 def damaged_records(path: Path) -> int:
@@ -81,4 +99,6 @@ def damaged_records(path: Path) -> int:
 
 def _read(path: Path) -> Records:
     count = path.stat().st_size // EVENT_SIZE
-    return np.fromfile(path, EVENT_DTYPE, count)
+    if not count:
+        return np.empty(0, EVENT_DTYPE)
+    return np.memmap(path, EVENT_DTYPE, "r", shape=(count,))
