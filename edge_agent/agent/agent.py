@@ -34,6 +34,7 @@ from edge_agent.agent.health import NodeHealth
 from edge_agent.agent.keeper import SessionKeeper
 from edge_agent.agent.link import ControlLink, read_link_keys
 from edge_agent.agent.paths import NodePaths
+from edge_agent.clock.watch import ClockWatch
 from edge_agent.eventlog import RingWriter
 from edge_agent.process import (
     CaptureStatus,
@@ -46,6 +47,7 @@ from edge_agent.process import (
 )
 
 _TICK_S = 0.25
+_CLOCK_WATCH_S = 1.0
 _CAPTURE_END_S = 3.0  # SIGTERM: until the cameras have given their last frame
 _DRAIN_S = 20.0  # SIGTERM: until the spools are delivered; what is left stays on disk
 _CHILD_END_S = 3.0
@@ -79,7 +81,8 @@ class Agent:
         codec = DatagramCodec(bytes.fromhex(config.rig_id), rig_key)
         self._keeper = SessionKeeper(codec, paths.memory, self._children, self._acknowledge)
         self._archive = Archive(config.name, self._cameras, paths)
-        self._health = NodeHealth(config.clock)
+        self._health = NodeHealth()
+        self._clock = ClockWatch(config.clock)
         self._link = ControlLink(config, keys, self._on_link_up, self._take_message)
         self._registered_session = 0
         self._announced = (AgentState.IDLE, 0)
@@ -104,22 +107,31 @@ class Agent:
             )
         for session in self._keeper.memory.unsealed:
             self._archive.add(session)
-        self._children.start(self._keeper.memory.idle_rate)
+        self._health.discipline = await asyncio.to_thread(self._clock.look)
+        self._children.start(self._keeper.memory.idle_rate, self._health.discipline)
         self._keeper.resume()
         link = asyncio.create_task(self._link.run())
-        beat = asyncio.create_task(self._beat())
+        tasks = [asyncio.create_task(self._beat()), asyncio.create_task(self._watch_clock())]
         try:
-            await self._stopping.wait()
+            await self._serve([link, *tasks])
             if self._failure is None:
                 await self._drain()
         finally:
-            beat.cancel()
+            for task in tasks:
+                task.cancel()
             self._children.end(Shutdown(), _CHILD_END_S)
             await self._link.flush(_FLUSH_S)
             link.cancel()
-            await asyncio.gather(link, beat, return_exceptions=True)
+            await asyncio.gather(link, *tasks, return_exceptions=True)
         if self._failure is not None:
             raise self._failure
+
+    async def _serve(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Wait for the order to stop; a task that fails ends the agent with its error."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
 
     async def _beat(self) -> None:
         """Heartbeats every second and at every change, and the event logs."""
@@ -133,6 +145,15 @@ class Agent:
             elif self._announced != (self._keeper.state, self._keeper.session):
                 self._heartbeat()
             await asyncio.sleep(_TICK_S)
+
+    async def _watch_clock(self) -> None:
+        """Tell the capture process who disciplines the clock; asking may take a while."""
+        while True:
+            await asyncio.sleep(_CLOCK_WATCH_S)
+            discipline = await asyncio.to_thread(self._clock.look)
+            if discipline != self._health.discipline:
+                self._health.discipline = discipline
+                self._children.to_capture(discipline)
 
     async def _drain(self) -> None:
         """SIGTERM: end the running session at this slot and deliver what is spooled."""

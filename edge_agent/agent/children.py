@@ -3,13 +3,17 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from capture_protocol.rig import NodeCamera, NodeConfig
 from edge_agent.agent.paths import NodePaths
+from edge_agent.camera import needs_buffers
+from edge_agent.camera.buffers import make_buffers
 from edge_agent.capture import CaptureSetup, capture_main
+from edge_agent.clock import Discipline
 from edge_agent.process import Channel, SessionOrder, channel_pair, start_child
 from edge_agent.stream import WorkerSetup, worker_main
 from edge_agent.stream.connection import StreamTarget
@@ -81,17 +85,17 @@ class Children:
         self._open_orders = open_orders
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload(["__main__", *_PRELOAD])
-        self._wakes = {camera.name: os.eventfd(0, os.EFD_NONBLOCK) for camera in config.camera}
+        self._handles = {camera.name: _make_handles(camera) for camera in config.camera}
         self._capture: Child | None = None
         self._workers: dict[str, Child] = {}
         self._ending = False
 
-    def start(self, idle_rate: Any) -> None:
+    def start(self, idle_rate: Fraction, discipline: Discipline) -> None:
         """Start all of them."""
         logs = {camera.name: self._paths.log(camera.name, "capture") for camera in self._cameras}
-        setup = CaptureSetup(self._config, self._paths.folder, logs, idle_rate)
-        wakes = [self._wakes[camera.name] for camera in self._cameras]
-        self._capture = self._start(capture_main, setup, wakes, self._on_capture_end)
+        setup = CaptureSetup(self._config, self._paths.folder, logs, idle_rate, discipline)
+        handles = [handle for camera in self._cameras for handle in self._handles[camera.name]]
+        self._capture = self._start(capture_main, setup, handles, self._on_capture_end)
         for camera in self._cameras:
             self._start_worker(camera)
 
@@ -130,11 +134,11 @@ class Children:
         self,
         target: Callable[..., None],
         setup: Any,
-        wakes: list[int],
+        handles: list[int],
         on_end: Callable[[], None],
     ) -> Child:
         ours, theirs = channel_pair()
-        process = start_child(self._context, target, setup, theirs, wakes)
+        process = start_child(self._context, target, setup, theirs, handles)
         return Child(process, ours, self._take, on_end)
 
     def _start_worker(self, camera: NodeCamera) -> None:
@@ -157,7 +161,7 @@ class Children:
             orders=self._open_orders(),
         )
         child = self._start(
-            worker_main, setup, [self._wakes[name]], lambda: self._on_worker_end(camera)
+            worker_main, setup, self._handles[name], lambda: self._on_worker_end(camera)
         )
         self._workers[name] = child
 
@@ -167,3 +171,9 @@ class Children:
         if not self._ending:
             self.restarts[camera.name] += 1
             asyncio.get_running_loop().call_later(_RESTART_S, self._start_worker, camera)
+
+
+def _make_handles(camera: NodeCamera) -> list[int]:
+    """What capture process and worker of a camera share: a wake-up, and pictures if need be."""
+    wake = os.eventfd(0, os.EFD_NONBLOCK)
+    return [wake, make_buffers(camera)] if needs_buffers(camera) else [wake]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from capture_protocol.control import CameraHealth, ClockHealth
 from capture_protocol.frame import LockState
-from edge_agent.clock import read_discipline
+from edge_agent.clock import UNKNOWN_DISCIPLINE, Discipline
 from edge_agent.process import CameraStatus, CaptureStatus, StreamStatus
 
 
@@ -12,8 +12,8 @@ from edge_agent.process import CameraStatus, CaptureStatus, StreamStatus
 class NodeHealth:
     """The last that was heard of every part."""
 
-    clock: str
-    """node.toml's `clock`."""
+    discipline: Discipline = UNKNOWN_DISCIPLINE
+    """Of CLOCK_REALTIME."""
     capture: CaptureStatus | None = None
     streams: dict[str, StreamStatus] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class NodeHealth:
 
     def clock_health(self) -> ClockHealth:
         """Health of CLOCK_REALTIME."""
-        discipline = read_discipline(self.clock)
+        discipline = self.discipline
         return ClockHealth(
             source=discipline.source,
             offset_ns=discipline.offset_ns,

@@ -8,7 +8,7 @@ from capture_protocol.grid import Grid
 
 
 class CameraError(EnvironmentLackError):
-    """A camera cannot be opened or has failed."""
+    """A camera or its footage cannot be opened or read."""
 
 
 class CameraFrame(NamedTuple):
@@ -55,7 +55,7 @@ class Camera(Protocol):
         """Frames complete by ``now_ns`` that were not returned before.
 
         Raises:
-            CameraError: the camera is gone.
+            CameraError: the camera gives none, and why; asked again later it may have recovered.
         """
 
     @property

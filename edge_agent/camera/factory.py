@@ -6,12 +6,18 @@ from capture_protocol.rig import NodeCamera
 from edge_agent.camera.contract import Camera, CameraError
 
 
-def open_camera(config: NodeCamera, folder: Path) -> Camera:
+def needs_buffers(config: NodeCamera) -> bool:
+    """Whether pictures reach the worker through shared memory (real cameras)."""
+    return config.backend == "v4l2"
+
+
+def open_camera(config: NodeCamera, folder: Path, buffers: int | None = None) -> Camera:
     """Open a camera as its node.toml describes it.
 
     Args:
         config: the camera's section.
         folder: where node.toml lies; relative paths start there.
+        buffers: memfd for its pictures if the backend `needs_buffers`.
 
     Raises:
         CameraError: the device or file cannot be opened.
@@ -29,6 +35,11 @@ def open_camera(config: NodeCamera, folder: Path) -> Camera:
         from edge_agent.picamera import open_picamera
 
         return open_picamera(config, folder)
+    if config.backend == "v4l2" and buffers is not None:
+        from edge_agent.camera.buffers import PictureBuffers
+        from edge_agent.camera.v4l2 import V4l2Camera
+
+        return V4l2Camera(config, PictureBuffers(buffers, config))
     raise CameraError(
         f"camera {config.name}: backend {config.backend!r} is not available on this machine",
         hint="list what there is with: edge-agent cameras",

@@ -52,7 +52,7 @@ class FileCamera:
         """See `Camera.release`."""
         wanted = max(slot, 0) * self._step.numerator // self._step.denominator
         picture = wanted % self._count if self._loop else min(wanted, self._count - 1)
-        repeated = picture == self._shown and (self._uses_own_rate or self._count > 1)
+        repeated = slot > 0 and picture == self._shown and (self._uses_own_rate or self._count > 1)
         self._shown = picture
         flags = FrameFlag.SIMULATED | (FrameFlag.REPEATED if repeated else FrameFlag.NONE)
         self._ready.append(

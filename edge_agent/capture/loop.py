@@ -1,5 +1,6 @@
 """The capture loop: one thread, one timer, all cameras of the node."""
 
+import gc
 from collections.abc import Callable
 from fractions import Fraction
 from time import monotonic_ns
@@ -8,11 +9,12 @@ from capture_protocol.clock import read_clock
 from capture_protocol.errors import TuttiError
 from capture_protocol.events import AgentState, EventKind
 from capture_protocol.grid import Grid
+from edge_agent.camera import CameraError
 from edge_agent.capture.clock_map import ClockMap
 from edge_agent.capture.recording import Recording
 from edge_agent.capture.timer import ReleaseTimer, sleep_until
 from edge_agent.capture.track import CameraTrack
-from edge_agent.clock import Discipline
+from edge_agent.clock import UNKNOWN_DISCIPLINE, Discipline
 from edge_agent.process import (
     CameraStatus,
     CaptureDone,
@@ -31,6 +33,7 @@ _HANDLING_NS = 1_000_000
 _LONGEST_SLEEP_NS = 50_000_000  # orders are looked at this often also on a slow grid
 _STATUS_NS = 500_000_000
 _CLOCK_EVENT_NS = 1_000_000_000
+_GIVE_UP_NS = 10_000_000_000
 _LATE_RELEASE_NS = 1_000_000  # a release later than this is marked with rank 1
 
 
@@ -46,13 +49,12 @@ class CaptureLoop:
         tracks: list[CameraTrack],
         timer: ReleaseTimer,
         idle_rate: Fraction,
-        read_discipline: Callable[[], Discipline],
         report: Callable[[Report], object],
         release_mode: str,
     ) -> None:
         self._tracks = tracks
         self._timer = timer
-        self._read_discipline = read_discipline
+        self._discipline = UNKNOWN_DISCIPLINE
         self._report = report
         self._release_mode = release_mode
         self._clock = ClockMap(read_clock())
@@ -88,7 +90,7 @@ class CaptureLoop:
             self._report(SessionRefused(order.start.session, str(error)))
             return
         recording = Recording(order.start, order.last_slot, self._clock)
-        recording.judge_clock(self._read_discipline())
+        recording.judge_clock(self._discipline)
         self._recording = recording
         for track in self._tracks:
             track.begin(recording)
@@ -104,10 +106,9 @@ class CaptureLoop:
             for track in self._tracks:
                 track.ledger.last_slot = order.last_slot
 
-    def next_slot_of(self, session: int) -> int | None:
-        """The slot that is released next in a running session."""
-        recording = self._recording
-        return self._slot if recording is not None and recording.session == session else None
+    def note_discipline(self, discipline: Discipline) -> None:
+        """Take over what the agent has found out about CLOCK_REALTIME."""
+        self._discipline = discipline
 
     def close(self) -> None:
         """Release all cameras and logs."""
@@ -179,7 +180,7 @@ class CaptureLoop:
             if step_ns:
                 self._clock.reset(reading)
         elif step_ns:
-            recording.judge_clock(self._read_discipline())
+            recording.judge_clock(self._discipline)
             self._write_clock(recording, EventKind.STEP, step_ns)
         self._follow()
 
@@ -189,17 +190,30 @@ class CaptureLoop:
         if recording is not None:
             if now_ns >= self._next_clock_event_ns:
                 self._next_clock_event_ns = now_ns + _CLOCK_EVENT_NS
-                recording.judge_clock(self._read_discipline())
+                recording.judge_clock(self._discipline)
                 self._write_clock(recording, EventKind.CLOCK, recording.clock_offset_ns)
             done = [track.finish_overdue(now_ns, self._grid) for track in self._tracks]
             if all(done):
                 self._end_recording()
         if now_ns >= self._next_status_ns:
+            if recording is None:
+                self._use_idle_time(now_ns)
             self._next_status_ns = now_ns + _STATUS_NS
             self._report(self._status())
 
+    def _use_idle_time(self, now_ns: int) -> None:
+        """While nothing is recorded.
+
+        Raises:
+            CameraError: a camera has given nothing for long; a new process may open it again.
+        """
+        gc.collect(0)  # it is disabled, and cycles of idle hours must not pile up
+        for track in self._tracks:
+            if track.failing_since_ns and now_ns - track.failing_since_ns > _GIVE_UP_NS:
+                raise CameraError(track.problem)
+
     def _write_clock(self, recording: Recording, kind: EventKind, offset_ns: int) -> None:
-        source = self._read_discipline().source
+        source = self._discipline.source
         for track in self._tracks:
             track.write_clock(
                 recording.session,
@@ -242,4 +256,5 @@ def _camera_status(track: CameraTrack) -> CameraStatus:
         next_slot=track.ledger.next_slot,
         captured=track.ledger.captured,
         lost=track.ledger.lost,
+        problem=track.problem,
     )

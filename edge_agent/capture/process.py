@@ -3,19 +3,19 @@
 import contextlib
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from capture_protocol.errors import TuttiError
-from capture_protocol.rig import NodeConfig
-from edge_agent.camera import open_camera
+from capture_protocol.rig import NodeCamera, NodeConfig
+from edge_agent.camera import CameraError, needs_buffers, open_camera
 from edge_agent.capture.loop import CaptureLoop
 from edge_agent.capture.realtime import take_rights
 from edge_agent.capture.timer import ReleaseTimer
 from edge_agent.capture.track import CameraTrack
-from edge_agent.clock import Discipline, read_discipline
+from edge_agent.clock import Discipline
 from edge_agent.eventlog import RingWriter
 from edge_agent.process import (
     Channel,
@@ -37,55 +37,57 @@ class CaptureSetup:
     logs: dict[str, Path]
     """Capture log of each camera."""
     idle_rate: Fraction
+    discipline: Discipline
+    """Of CLOCK_REALTIME, as known at the start; later ones come as orders."""
 
 
-def capture_main(setup: CaptureSetup, end: socket.socket, wakes: list[int]) -> None:
+def capture_main(setup: CaptureSetup, end: socket.socket, handles: list[int]) -> None:
     """Run until told to shut down, or until the agent is gone.
 
     Args:
         setup: see there.
         end: this side of the channel to the agent.
-        wakes: one eventfd per camera, in order of the config.
+        handles: per camera, in order of the config, an eventfd to wake its worker with and,
+            if it `needs_buffers`, a memfd for its pictures.
     """
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the agent ends us in good order
     channel = Channel(end)
     try:
-        loop = _make_loop(setup, channel, wakes)
+        loop = _make_loop(setup, channel, handles)
     except (TuttiError, OSError) as error:
         channel.send(Problem(str(error), getattr(error, "hint", "")))
         return
     with contextlib.closing(loop):
-        while _obey(loop, channel):
-            loop.cycle()
+        try:
+            while _obey(loop, channel):
+                loop.cycle()
+        except CameraError as error:
+            channel.send(Problem(str(error), error.hint))
 
 
-def _make_loop(setup: CaptureSetup, channel: Channel, wakes: list[int]) -> CaptureLoop:
+def _make_loop(setup: CaptureSetup, channel: Channel, handles: list[int]) -> CaptureLoop:
     config = setup.config
-    tracks = [
-        CameraTrack(
-            camera.index,
-            camera.name,
-            open_camera(camera, setup.folder),
-            RingWriter(setup.logs[camera.name]),
-            wake,
-        )
-        for camera, wake in zip(config.camera, wakes, strict=True)
-    ]
+    given = iter(handles)
+    tracks = [_make_track(setup, camera, given) for camera in config.camera]
     rights = take_rights(config.realtime)
-    return CaptureLoop(
+    loop = CaptureLoop(
         tracks,
         ReleaseTimer(config.realtime.spin_us),
         setup.idle_rate,
-        _discipline_reader(config.clock),
         channel.send,
         str(rights),
     )
+    loop.note_discipline(setup.discipline)
+    return loop
 
 
-def _discipline_reader(expected: str) -> Callable[[], Discipline]:
-    return lambda: read_discipline(expected)
+def _make_track(setup: CaptureSetup, config: NodeCamera, handles: Iterator[int]) -> CameraTrack:
+    wake = next(handles)
+    buffers = next(handles) if needs_buffers(config) else None
+    camera = open_camera(config, setup.folder, buffers)
+    return CameraTrack(config.index, config.name, camera, RingWriter(setup.logs[config.name]), wake)
 
 
 def _obey(loop: CaptureLoop, channel: Channel) -> bool:
@@ -95,6 +97,8 @@ def _obey(loop: CaptureLoop, channel: Channel) -> bool:
             loop.begin(order)
         elif isinstance(order, EndSession):
             loop.end(order)
+        elif isinstance(order, Discipline):
+            loop.note_discipline(order)
         elif isinstance(order, Shutdown):
             return False
     return not channel.closed

@@ -34,6 +34,8 @@ class Recording:
             flags |= FrameFlag.CLOCK_STEPPED
         if not discipline.synchronised:
             flags |= FrameFlag.UNSYNCHRONISED
+        if discipline.holdover:
+            flags |= FrameFlag.CLOCK_HOLDOVER
         self.flags = int(flags)
         self.clock_offset_ns = discipline.offset_ns
         self.clock_uncertainty_ns = discipline.uncertainty_ns

@@ -23,7 +23,7 @@ from capture_protocol.frame import (
     midpoint_ns,
 )
 from capture_protocol.grid import Grid
-from edge_agent.camera import Camera, CameraFrame
+from edge_agent.camera import Camera, CameraError, CameraFrame
 from edge_agent.capture.clock_map import ClockMap
 from edge_agent.capture.recording import Recording
 from edge_agent.capture.slots import SlotLedger, Taken
@@ -42,6 +42,9 @@ class CameraTrack:
         self.name = name
         self.camera = camera
         self.phase_error_ns: int | None = None
+        self.problem = ""
+        """What the camera says is wrong, until its next frame."""
+        self.failing_since_ns = 0
         self.ledger = SlotLedger()
         self._log = log
         self._wake = wake
@@ -83,7 +86,13 @@ class CameraTrack:
 
     def poll(self, now_ns: int, clock: ClockMap, grid: Grid) -> None:
         """Take the frames that are complete."""
-        for frame in self.camera.frames(now_ns):
+        try:
+            frames = self.camera.frames(now_ns)
+        except CameraError as error:
+            self.problem = str(error)
+            self.failing_since_ns = self.failing_since_ns or now_ns
+            return
+        for frame in frames:
             self._take(frame, clock, grid)
 
     def finish_overdue(self, now_ns: int, grid: Grid) -> bool:
@@ -126,6 +135,8 @@ class CameraTrack:
 
     def _take(self, frame: CameraFrame, clock: ClockMap, grid: Grid) -> None:
         """Give a frame its slot and hand it over, unless it is outside or a duplicate."""
+        if self.failing_since_ns:
+            self.problem, self.failing_since_ns = "", 0
         middle_ns = midpoint_ns(
             frame.frame_start_ns,
             frame.exposure_ns,

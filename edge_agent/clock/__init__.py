@@ -1,5 +1,9 @@
-"""What an agent knows of its CLOCK_REALTIME: who disciplines it, and how well."""
+"""What an agent knows of its CLOCK_REALTIME: who disciplines it, and how well.
 
-from edge_agent.clock.discipline import Discipline, read_discipline
+The agent process watches (`edge_agent.clock.watch`, which may ask programs) and tells the capture
+process, which only ever takes the last `Discipline` into its frame records.
+"""
 
-__all__ = ["Discipline", "read_discipline"]
+from edge_agent.clock.discipline import UNKNOWN_DISCIPLINE, Discipline, read_kernel
+
+__all__ = ["UNKNOWN_DISCIPLINE", "Discipline", "read_kernel"]

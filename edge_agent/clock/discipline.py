@@ -1,4 +1,4 @@
-"""The kernel's own account of CLOCK_REALTIME, by adjtimex(2)."""
+"""State of CLOCK_REALTIME, and the kernel's own account of it by adjtimex(2)."""
 
 import ctypes
 from dataclasses import dataclass
@@ -16,17 +16,23 @@ class Discipline:
 
     source: ClockSource
     synchronised: bool
+    """It follows a reference, or did until lately (`holdover`)."""
+    holdover: bool = False
+    """The reference is lost: the uncertainty grows."""
     offset_ns: int = 0
     """Estimated error against the reference."""
     uncertainty_ns: int = 0
     """Bound (99 %) of the error."""
+    problem: str = ""
+    """One line that says what is wrong and what to do; empty while all is well."""
 
-    @property
-    def problem(self) -> str:
-        """Empty, or one line that says what is wrong."""
-        if self.synchronised:
-            return ""
-        return "CLOCK_REALTIME is not synchronised: start PTP (ptp4l, phc2sys) or NTP on this node"
+
+UNKNOWN_DISCIPLINE = Discipline(
+    ClockSource.UNKNOWN,
+    synchronised=False,
+    uncertainty_ns=MAX_UNCERTAINTY_NS,
+    problem="CLOCK_REALTIME is not synchronised: start PTP (ptp4l, phc2sys) or NTP on this node",
+)
 
 
 class _Timex(ctypes.Structure):
@@ -43,19 +49,11 @@ class _Timex(ctypes.Structure):
     )
 
 
-def read_discipline(expected: str) -> Discipline:
-    """What disciplines CLOCK_REALTIME now.
-
-    Args:
-        expected: node.toml's `clock`. "shared" means that all agents read one clock, so that
-            there is no error between them; its distance from UTC does not matter to the rig.
-    """
-    if expected == "shared":
-        return Discipline(ClockSource.SHARED, synchronised=True)
+def read_kernel() -> Discipline:
+    """What the kernel says of an NTP-disciplined CLOCK_REALTIME."""
     timex = _Timex()
     ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
     if timex.status & _STA_UNSYNC:
-        return Discipline(ClockSource.UNKNOWN, False, 0, MAX_UNCERTAINTY_NS)
-    source = ClockSource.PTP_SOFTWARE if expected == "ptp" else ClockSource.NTP
+        return UNKNOWN_DISCIPLINE
     uncertainty_ns = min(timex.esterror * _NS_PER_US, MAX_UNCERTAINTY_NS)
-    return Discipline(source, True, 0, uncertainty_ns)
+    return Discipline(ClockSource.NTP, synchronised=True, uncertainty_ns=uncertainty_ns)

@@ -31,10 +31,10 @@ def start_child(
     target: Callable[..., None],
     setup: Any,
     child_end: Channel,
-    wakes: Sequence[int],
+    handles: Sequence[int],
 ) -> ForkServerProcess:
-    """Start ``target(setup, socket, wakes)`` in a child; ours of the channel's ends is closed."""
-    process = context.Process(target=_run, args=(target, setup, child_end.socket, _Fds(wakes)))
+    """Start ``target(setup, socket, handles)`` in a child; ours of the channel's ends is closed."""
+    process = context.Process(target=_run, args=(target, setup, child_end.socket, _Fds(handles)))
     process.start()
     child_end.close()
     return process
@@ -54,6 +54,6 @@ def _receive(carried: list[InheritedFd]) -> list[int]:
     return [each.detach() for each in carried]
 
 
-def _run(target: Callable[..., None], setup: Any, end: socket.socket, wakes: list[int]) -> None:
+def _run(target: Callable[..., None], setup: Any, end: socket.socket, handles: list[int]) -> None:
     os.environ.pop("PYTHONINSPECT", None)
-    target(setup, end, wakes)
+    target(setup, end, handles)

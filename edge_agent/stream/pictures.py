@@ -9,6 +9,8 @@ from capture_protocol import optical_clock
 from capture_protocol.errors import InputError
 from capture_protocol.frame import FrameRecord
 from capture_protocol.rig import NodeCamera
+from edge_agent.camera import CameraError
+from edge_agent.camera.buffers import PictureBuffers
 from edge_agent.camera.footage import Footage, resolve
 from edge_agent.picamera import SharedPictures
 from edge_agent.scene import Scene
@@ -72,8 +74,27 @@ class FilePictures:
         return picture.reformat(width=width, height=height, format="yuv420p")
 
 
-def open_pictures(config: NodeCamera, folder: Path) -> Pictures:
+class BufferedPictures:
+    """Pictures that a real camera's thread left in shared memory."""
+
+    def __init__(self, config: NodeCamera, buffers: int) -> None:
+        self._buffers = PictureBuffers(buffers, config)
+
+    def picture(self, record: FrameRecord, reference: int) -> VideoFrame:
+        """See `Pictures.picture`; ``reference`` is the picture's number in the buffers."""
+        picture = self._buffers.read(reference)
+        if picture is None:
+            raise CameraError(f"the picture of slot {record.slot} was replaced before its turn")
+        return picture
+
+
+def open_pictures(config: NodeCamera, folder: Path, buffers: int | None = None) -> Pictures:
     """The pictures of a camera.
+
+    Args:
+        config: the camera's section.
+        folder: where node.toml lies.
+        buffers: memfd of a camera that `needs_buffers`.
 
     Raises:
         CameraError: the file cannot be opened.
@@ -85,6 +106,8 @@ def open_pictures(config: NodeCamera, folder: Path) -> Pictures:
         return FilePictures(config, folder)
     if config.backend == "picamera":
         return SharedPictures(config, folder)
+    if buffers is not None:
+        return BufferedPictures(config, buffers)
     raise InputError(f"camera {config.name}: backend {config.backend!r} gives no pictures here")
 
 

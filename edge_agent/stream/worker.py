@@ -65,34 +65,35 @@ class WorkerSetup:
     """Sessions that are not sealed yet, oldest first."""
 
 
-def worker_main(setup: WorkerSetup, end: socket.socket, wakes: list[int]) -> None:
+def worker_main(setup: WorkerSetup, end: socket.socket, handles: list[int]) -> None:
     """Run until told to shut down, or until the agent is gone.
 
     Args:
         setup: see there.
         end: this side of the channel to the agent.
-        wakes: the eventfd that the capture process signals, alone in a list.
+        handles: the eventfd that the capture process signals, and the memfd of the camera's
+            pictures if it has one.
     """
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the agent ends us in good order
     channel = Channel(end)
     try:
-        worker = Worker(setup, channel)
+        worker = Worker(setup, channel, *handles[1:])
     except (TuttiError, OSError) as error:
         channel.send(Problem(str(error), getattr(error, "hint", ""), setup.config.name))
         return
-    worker.run(wakes[0])
+    worker.run(handles[0])
 
 
 class Worker:
     """One camera's worker."""
 
-    def __init__(self, setup: WorkerSetup, channel: Channel) -> None:
+    def __init__(self, setup: WorkerSetup, channel: Channel, buffers: int | None = None) -> None:
         self._setup = setup
         self._camera = setup.config.name
         self._channel = channel
-        self._pictures: Pictures = open_pictures(setup.config, setup.folder)
+        self._pictures: Pictures = open_pictures(setup.config, setup.folder, buffers)
         self._log = RingWriter(setup.stream_log)
         self._sessions: dict[int, SessionStream] = {}
         self._ended: list[int] = []
