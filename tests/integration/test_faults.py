@@ -131,7 +131,7 @@ def test_a_start_in_the_past_is_refused_and_takes_no_number(rig: TestRig) -> Non
     done = rig.run("start", "--at", str(time.time() - 60), "--frames", "30")
     assert done.returncode == 2
     assert "past" in done.stderr
-    assert rig.ask("sessions")["sessions"] == []
+    assert rig.ask("sessions") == []
     folder = record(rig)
     rig.wait_sealed(folder)
     assert folder.read_plan().session == 1
@@ -170,7 +170,7 @@ def test_of_two_starts_at_once_one_records(rig: TestRig) -> None:
     rig.wait_sealed(folder)
     result = audited(folder)
     assert not failed(result) & CONTENT
-    assert [entry["session"] for entry in rig.ask("sessions")["sessions"]] == [winner["session"]]
+    assert [entry["session"] for entry in rig.ask("sessions")] == [winner["session"]]
 
 
 def send_to_group(rig: TestRig, datagrams: list[bytes]) -> None:
