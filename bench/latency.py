@@ -1,6 +1,6 @@
-"""Capture-to-disk latency: from a frame's exposure midpoint to its bytes lying in the segment file.
+"""Capture-to-disk latency: from exposure midpoint to the frame's bytes in the segment file.
 
-A follower reads what FFmpeg appends to a camera's growing segments and looks for the evidence in it;
+A follower reads what FFmpeg appends to a camera's growing segments and finds the evidence in it;
 the clock is read when a frame's evidence has become visible to another process.
 """
 
