@@ -1,19 +1,26 @@
 """`edge-agent`: the commands of a node."""
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from capture_protocol.errors import TuttiError
 from capture_protocol.rig import load_node
+
+_MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "failed": "[red]✗[/]"}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="node.toml, as `manager init` wrote it.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.callback()
@@ -35,6 +42,49 @@ def run(config: ConfigOption = Path("node.toml")) -> None:
 
     node = load_node(config)
     run_agent(node, NodePaths.of(config, node))
+
+
+@app.command()
+def cameras(json_output: JsonOption = False) -> None:
+    """List the cameras of this machine and the sensors that can be simulated.
+
+    Example: edge-agent cameras --json
+    """
+    from edge_agent.check import find_cameras
+
+    found = find_cameras()
+    if json_output:
+        typer.echo(json.dumps([asdict(camera) for camera in found], indent=1))
+        return
+    table = Table("backend", "device or mode", "what it is")
+    for camera in found:
+        table.add_row(camera.backend, camera.device, camera.description)
+    Console().print(table)
+
+
+@app.command()
+def check(config: ConfigOption = Path("node.toml"), json_output: JsonOption = False) -> None:
+    """Find out whether this node can record: keys, server, rights, clock, disk, cameras, encoder.
+
+    Exit code 0 if nothing failed (warnings are allowed), 1 if something did.
+
+    Example: edge-agent check --config /etc/tutti/node.toml
+    """
+    from edge_agent.agent import NodePaths
+    from edge_agent.check import run_checks
+
+    node = load_node(config)
+    table = Table("", "point", "finding", "what to do", title=f"node {node.name}")
+    results = []
+    for result in run_checks(node, NodePaths.of(config, node)):
+        results.append(result)
+        table.add_row(_MARKS[result.verdict], result.point, result.text, result.mend)
+    if json_output:
+        typer.echo(json.dumps([asdict(result) for result in results], indent=1))
+    else:
+        Console().print(table)
+    if any(result.verdict == "failed" for result in results):
+        raise typer.Exit(1)
 
 
 def main() -> None:

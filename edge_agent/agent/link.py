@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
 import zmq.asyncio
-from zmq.utils.monitor import parse_monitor_message
+from zmq.utils.monitor import parse_monitor_message, recv_monitor_message
 
 from capture_protocol.control import (
     AgentMessage,
@@ -66,6 +67,36 @@ def open_link_socket(
     dealer.reconnect_ivl, dealer.reconnect_ivl_max = _RECONNECT_MS
     dealer.maxmsgsize = _LARGEST_MESSAGE
     return dealer
+
+
+def probe_link(config: NodeConfig, keys: LinkKeys, timeout_s: float) -> str:
+    """Try the encrypted handshake with the server, without a word: why it failed, or "".
+
+    The socket has no identity, so an agent that runs meanwhile keeps its place.
+    """
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.curve_serverkey = keys.server_public.encode()
+        dealer.curve_publickey = keys.node.public.encode()
+        dealer.curve_secretkey = keys.node.secret.encode()
+        dealer.linger = 0
+        with dealer.get_monitor_socket() as monitor:
+            dealer.connect(f"tcp://{config.server}:{config.control_port}")
+            reason = "nothing listens there"
+            deadline = time.monotonic() + timeout_s
+            while monitor.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+                event = recv_monitor_message(monitor)["event"]
+                if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                    return ""
+                reason = _LINK_FAILURES.get(int(event), reason)
+            return reason
+
+
+_LINK_FAILURES: dict[int, str] = {
+    zmq.EVENT_CONNECTED: "it takes the connection, but does not answer",
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "it refuses this node's key",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "it has another key than server.public says",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "it has another key than server.public says",
+}
 
 
 class ControlLink:

@@ -128,10 +128,10 @@ class V4l2Camera:
     def _take(self, frame: VideoFrame) -> None:
         arrived_ns = time.monotonic_ns()
         config = self._config
-        shape = {"width": config.width, "height": config.height}
-        picture = np.asarray(frame.to_ndarray(format="yuv420p", **shape), np.uint8)
+        width, height = config.width, config.height
+        planes = frame.to_ndarray(format="yuv420p", width=width, height=height)
         self._number += 1
-        self._buffers.write(self._number, picture)
+        self._buffers.write(self._number, np.asarray(planes, np.uint8))
         stamp_ns, uncertainty_ns = self._stamp(frame, arrived_ns)
         self._ready.append(
             CameraFrame(
