@@ -99,6 +99,7 @@ class Genlock:
         self._misfit = 0.0
         self._slot_ns = 0  # a near slot, to which the estimator's phase refers
         self._seen = False
+        self._last_sequence = 0
         self._target_ns = -mode.midpoint_offset_ns(0.0)
         self._report = PhaseReport(LockState.FREE, 0.0, self._period_ns, 0, 0, False, 0.0)
 
@@ -124,7 +125,13 @@ class Genlock:
         return Command(cookie, FrameDurationLimits(limit_us, limit_us), lines)
 
     def observe(self, frame: ObservedFrame, slot_ns: int) -> PhaseReport:
-        """Take in a delivered frame; ``slot_ns`` is the Tn of a near slot, monotonic ns."""
+        """Take in a delivered frame; ``slot_ns`` is the Tn of a near slot, monotonic ns.
+
+        A frame that was delivered before changes nothing.
+        """
+        if self._seen and frame.sequence == self._last_sequence:
+            return self._report
+        self._last_sequence = frame.sequence
         reported = self._reported_lines(frame.frame_duration_ns)
         elapsed_lines = self._plan.advance(frame.sequence, frame.cookie, reported)
         stretch = 1 + self._estimator.rate  # the rows are read on the sensor's own clock
@@ -214,6 +221,8 @@ class Genlock:
         self._slot_ns = self._move_grid(slot_ns)
         innovation_ns = frame_start_ns - self._slot_ns - estimator.phase_ns
         innovation_ns -= self._uncounted_ns(innovation_ns)
+        if estimator.start(innovation_ns):
+            return True
         believed = abs(innovation_ns) <= estimator.gate_ns
         estimator.learn_noise(innovation_ns)
         if not believed:
@@ -247,12 +256,11 @@ class Genlock:
     def _uncounted_ns(self, innovation_ns: float) -> float:
         """Follow a stamp that is late by whole frames: frames were lost and not counted."""
         frames = round(innovation_ns / self._slot_period_ns)
-        skipped_ns = frames * self._slot_period_ns
-        spread_ns = self._estimator.gate_ns + frames * self.mode.line_time_ns
-        if frames < 1 or abs(innovation_ns - skipped_ns) > spread_ns:
+        spread_ns = self._estimator.gate_ns + 2 * frames * self.mode.line_time_ns
+        if frames < 1 or abs(innovation_ns - frames * self._slot_period_ns) > spread_ns:
             return 0.0
+        skipped_ns = self._plan.skip(frames) * self._line_ns()
         self._estimator.phase_ns += skipped_ns
-        self._plan.skip(frames)
         return skipped_ns
 
     def _reject(self, innovation_ns: float) -> bool:

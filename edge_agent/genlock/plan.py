@@ -87,16 +87,18 @@ class FramePlan:
         self._settle(sequence, reported_lines)
         return elapsed
 
-    def skip(self, frames: int) -> None:
-        """Note that frames were lost before the last one without a gap in its sequence."""
-        if self._last_sequence is None:
-            return
+    def skip(self, frames: int) -> int:
+        """Note frames lost before the last one without a gap in its sequence; give their lines."""
         last = self._last_sequence
+        if last is None:
+            return 0
+        lost = sum(self.length_of(last + frame, self.delay.frames) for frame in range(frames))
         moved = [(at + frames if at == last else at, lines) for at, lines in self._fills]
         self._fills = deque(moved, maxlen=_REMEMBERED_FILLS)
         self._uncounted += frames
         self._last_sequence = last + frames
         self._settle(self._last_sequence, self.lengths[0])
+        return lost
 
     def length_of(self, sequence: int, delay: int) -> int:
         """Return the length of a frame if the control delay is so many frames."""

@@ -29,28 +29,23 @@ def rehearse(
     exposure_ns: int = 4_000_000,
     queue_depth: int = _QUEUE_DEPTH,
 ) -> Iterator[Rehearsed]:
-    """Release a request at every slot 0 .. ``slots`` of a grid on the sensor's clock.
+    """Release requests at the slots 0 .. ``slots`` of a grid on the sensor's clock.
 
-    Frames are given to the genlock as they complete; a slot that brings none is coasted over.
-    The sensor should start about when the grid does.
+    Each release fills the queue up to its depth: one request as a rule, none after a frame was
+    lost in the camera, or else every loss would lengthen the control delay for good. Frames are
+    given to the genlock as they complete; a slot that brings none is coasted over. The sensor
+    should start about when the grid does.
     """
-    for _ in range(queue_depth):
-        _release(sensor, genlock, grid.t0_ns, exposure_ns)
     for slot in range(slots):
         release_ns = grid.time_ns(slot)
         frames = sensor.advance(release_ns)
         for frame in frames:
             yield _observe(frame, genlock, grid)
-        if not frames:
+        if slot and not frames:
             genlock.coast()
-        _release(sensor, genlock, release_ns, exposure_ns)
-
-
-def _release(
-    sensor: FreeRunningSensor, genlock: Genlock, release_ns: int, exposure_ns: int
-) -> None:
-    command = genlock.command()
-    sensor.queue_request(release_ns, Request(command.limits, exposure_ns, command.cookie))
+        while sensor.queued < queue_depth:
+            command = genlock.command()
+            sensor.queue_request(release_ns, Request(command.limits, exposure_ns, command.cookie))
 
 
 def _observe(frame: Frame, genlock: Genlock, grid: Grid) -> Rehearsed:

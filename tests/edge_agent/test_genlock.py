@@ -77,7 +77,7 @@ def test_no_command_ever_leaves_the_modes_limits(name, rate, imperfect, seed):
     for number, _ in enumerate(rehearse(sensor, genlock, Grid(T0_NS, rate), slots=80)):
         if number == 40:
             sensor.jump(seed % 20_000_000 - 10_000_000)
-    assert len(commands) == 83
+    assert len(commands) >= 78  # about one per slot
     for command in commands:
         assert command.limits.min_us == command.limits.max_us
         assert mode.lines_of(command.limits.min_us) == command.lines
@@ -180,7 +180,7 @@ def test_lying_stamps_put_the_lock_in_holdover_and_do_not_move_the_sensor(lie):
             told = lying(frame, lie(frame.frame_start_ns, frozen)) if frozen else frame
             slot_ns = grid.time_ns(grid.nearest_slot(genlock.midpoint_ns(told)))
             truths.append((frame, genlock.observe(told, slot_ns).state))
-        for _ in range(3 if number == 0 else 1):
+        while sensor.queued < 3:
             _queue(sensor, grid.time_ns(number), genlock.command())
     after = truths[205:]
     assert {state for _, state in after} == {LockState.HOLDOVER}
@@ -232,9 +232,7 @@ def test_a_changed_exposure_is_followed():
     sensor, genlock, grid = rig(seed=6)
     list(rehearse(sensor, genlock, grid, slots=120))
     later = Grid(grid.time_ns(120), RATE)
-    frames = list(
-        rehearse(sensor, genlock, later, slots=120, exposure_ns=14_000_000, queue_depth=0)
-    )
+    frames = list(rehearse(sensor, genlock, later, slots=120, exposure_ns=14_000_000))
     changed = next(n for n, frame in enumerate(frames) if frame.frame.exposure_ns > 13_000_000)
     assert frames[changed].report.state is LockState.PULLING
     assert frames[changed].true_error_ns == pytest.approx(-5_000_000, abs=30_000)
@@ -373,7 +371,7 @@ def test_a_step_of_the_grid_is_reported_at_once_and_followed():
     sensor, genlock, grid = rig(seed=12)
     list(rehearse(sensor, genlock, grid, slots=150))
     stepped = Grid(grid.time_ns(150) + 5_000_000, RATE)
-    frames = list(rehearse(sensor, genlock, stepped, slots=100, queue_depth=0))
+    frames = list(rehearse(sensor, genlock, stepped, slots=100))
     assert frames[0].report.state is LockState.PULLING
     assert set(states(frames[25:])) == {LockState.LOCKED}
 
@@ -400,11 +398,11 @@ def test_frames_lost_without_a_gap_in_the_count_are_recognised():
             count += 1
             slot_ns = grid.time_ns(grid.nearest_slot(genlock.midpoint_ns(renumbered)))
             reports.append(genlock.observe(renumbered, slot_ns))
-        for _ in range(3 if number == 0 else 1):
+        while sensor.queued < 3:
             _queue(sensor, grid.time_ns(number), genlock.command())
     assert sensor.advance(grid.time_ns(601))[-1].sequence > count + 10
     settled = reports[100:]
-    assert np.mean([report.state is LockState.LOCKED for report in settled]) > 0.9
+    assert np.mean([report.state is LockState.LOCKED for report in settled]) > 0.95
     assert max(abs(report.phase_error_ns) for report in settled) < 5 * LINE_NS  # never a frame
 
 
@@ -412,6 +410,5 @@ def test_a_repeated_frame_changes_nothing():
     sensor, genlock, grid = rig(seed=15)
     frames = list(rehearse(sensor, genlock, grid, slots=100))
     last = frames[-1]
-    again = genlock.observe(last.frame, grid.time_ns(last.slot))
-    assert again.phase_error_ns == pytest.approx(last.report.phase_error_ns, abs=5_000)
-    assert again.state is LockState.LOCKED
+    assert genlock.observe(last.frame, grid.time_ns(last.slot)) == last.report
+    assert genlock.state is LockState.LOCKED
