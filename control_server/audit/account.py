@@ -44,7 +44,8 @@ def settle(slots: int, delivered: Slots, witnesses: Witnesses) -> States:
     """The state of each of ``slots`` slots.
 
     A lost slot got past every place that left a trace of it, and was lost at the next one. Where a
-    log is missing or has a hole, no trace does not mean that nothing happened: UNKNOWN.
+    log is missing or has a hole, no trace does not mean that nothing happened: there the agent's
+    own word (LOST) is taken, and without it the place is UNKNOWN.
     """
     capture, stream = witnesses.capture, witnesses.stream
     released = _mask(slots, capture.payloads[EventKind.RELEASE]["slot"])
@@ -54,18 +55,19 @@ def settle(slots: int, delivered: Slots, witnesses: Witnesses) -> States:
     states[released] = SlotState.SENSOR if capture.whole else SlotState.UNKNOWN
     states[framed] = SlotState.ENCODER if stream.whole else SlotState.UNKNOWN
     for log in (capture, stream):
-        _apply_losses(states, log)
+        _take_word(states, log)
     states[encoded] = SlotState.NETWORK
     states[sealed_slots(slots, witnesses.sealed)] = SlotState.FILE
     states[_mask(slots, delivered)] = SlotState.DELIVERED
     return states
 
 
-def _apply_losses(states: States, log: StageLog) -> None:
-    """What an agent knows to be lost: a later place than the traces show is believed."""
+def _take_word(states: States, log: StageLog) -> None:
+    """Where the traces are silent, what the agent itself called lost."""
     losses = log.payloads[EventKind.LOST]
     losses = losses[(losses["slot"] < len(states)) & (losses["place"] <= LossPlace.FILE)]
-    np.maximum.at(states, losses["slot"].astype(np.intp), losses["place"])
+    silent = losses[states[losses["slot"]] == SlotState.UNKNOWN]
+    states[silent["slot"]] = silent["place"]
 
 
 def sealed_slots(slots: int, files: list[SegmentEntry]) -> Mask:

@@ -97,9 +97,19 @@ def _against_log(
     in_stream, unit = _find(slots, encoded)
     logged = in_capture & in_stream
     same = same_records(frames.records, framed, event)
+    same &= _same_releases(frames.records, capture.payloads[EventKind.RELEASE])
     if len(encoded):
         same &= encoded["key"][unit] == frames.key
     return int(np.count_nonzero(~logged)), int(np.count_nonzero(logged & ~same))
+
+
+def _same_releases(records: Records, releases: Records) -> Bools:
+    """Whether the release that a record claims is the one that was logged; 0 claims none."""
+    claimed = records["release_ns"]
+    found, at = _find(records["slot"], releases)
+    if not len(releases):
+        return np.asarray(claimed == 0)
+    return np.asarray((claimed == 0) | (found & (releases["released_ns"][at] == claimed)))
 
 
 def same_records(records: Records, others: Records, at: npt.NDArray[np.intp]) -> Bools:

@@ -126,7 +126,7 @@ def _limited(
         unit,
         limit=limit,
         good=f"{sum(counts.values()) or 'None'} {what}.",
-        bad=f"{sum(counts.values())} {unit} {what}: {where}",
+        bad=f"{plural(sum(counts.values()), unit[:-1])} {what}: {where}",
     )
 
 
@@ -137,11 +137,11 @@ def check_loss_places(found: Findings) -> Check:
     total = sum(unknown.values())
     contradicted = sum(camera.contradicted for camera in found.cameras)
     if contradicted:
-        bad = f"{contradicted} slots that an event log calls lost lie in a file."
+        bad = f"{plural(contradicted, 'slot')} that an event log calls lost lie in a file."
         return counted("loss_places", title, contradicted, "slots", good="", bad=bad)
     if total:
         where = _listed([camera for camera, count in unknown.items() if count])
-        sentence = f"{total} slots are missing and no whole event log says where: {where}"
+        sentence = f"{plural(total, 'slot')} missing, and no whole event log says where: {where}"
         return Check(
             name="loss_places",
             title=title,
@@ -256,7 +256,7 @@ def _check_discipline(clocks: dict[str, ClockSummary]) -> Check:
         measured=total,
         limit=0,
         unit="frames",
-        sentence=f"{total} frames were timed by a clock that nothing disciplined: {where}"
+        sentence=f"{plural(total, 'frame')} timed by a clock that nothing disciplined: {where}"
         if total
         else f"Every frame was timed by a disciplined clock ({', '.join(sources) or 'no log'}).",
     )
@@ -292,7 +292,7 @@ def check_event_log(found: Findings) -> Check:
         wrong,
         "frame records",
         good=f"Every frame of {len(logged)} cameras is in the log, equal in every bit.",
-        bad=f"{wrong} frames are not in the event log, or differ from it.",
+        bad=f"{plural(wrong, 'frame')} not in the event log, or differing from it.",
     )
 
 
@@ -384,6 +384,11 @@ def counted(
         unit=unit,
         sentence=good if count <= limit else bad,
     )
+
+
+def plural(count: int, noun: str) -> str:
+    """ "1 slot", "2 slots"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 MOST_LISTED = 4

@@ -69,13 +69,18 @@ class _Pictures:
             return
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1  # the processes share the cores already
-        for frame in container.decode(stream):
-            if frame.is_corrupt:
-                continue
-            self._decoded += 1
-            row = self._row_of_time.get(time_ns(frame))
-            if row is not None:
-                self._read_clock(row, frame)
+        for packet in container.demux(stream):
+            if not packet.is_corrupt:  # the torn end of a receiver that was killed
+                for frame in packet.decode():
+                    self._take(frame)
+
+    def _take(self, frame: VideoFrame) -> None:
+        if frame.is_corrupt:
+            return
+        self._decoded += 1
+        row = self._row_of_time.get(time_ns(frame))
+        if row is not None:
+            self._read_clock(row, frame)
 
     def _read_clock(self, row: int, frame: VideoFrame) -> None:
         for band in optical_clock.read(_luma(frame)):

@@ -11,8 +11,9 @@ import numpy as np
 
 from capture_protocol.session import PlannedCamera
 from control_server.audit.agreement import same_records
-from control_server.audit.checks import MOST_LISTED, NS_PER_US, counted
+from control_server.audit.checks import MOST_LISTED, NS_PER_US, counted, plural
 from control_server.audit.decode import SegmentLook, look_at_segment
+from control_server.audit.event_log import STAGES, damaged_records
 from control_server.audit.files import Progress
 from control_server.audit.result import Check, OpticalSummary, Spread, Verdict
 from control_server.audit.session import AuditedSession
@@ -28,6 +29,7 @@ READABLE_SHARE = 0.9
 _TITLES = {
     "video": "Video equals table",
     "decode": "Every picture decodes",
+    "event_checksums": "Event records are whole",
     "optical_clock": "Pixels' time equals claim",
 }
 
@@ -40,8 +42,11 @@ class DeepFindings:
     without_evidence: int = 0
     differing: int = 0
     """Records in the video that the table has otherwise or not at all, and the reverse."""
-    decoded: int = 0
+    undecoded: int = 0
+    """Pictures that do not decode, or decode to something else than one picture."""
     problems: list[str] = field(default_factory=list)
+    damaged_events: int = 0
+    """Records of the event logs whose checksum does not hold."""
     optical: dict[str, OpticalSummary] = field(default_factory=dict)
     excess: Spread | None = None
     """By how much optical errors exceed the claimed uncertainty; 0 where they do not."""
@@ -62,8 +67,14 @@ def examine_video(session: AuditedSession, progress: Progress | None) -> DeepFin
                     progress(look.scan.path.name)
             _add_camera(found, camera, read_frames(session.folder, camera.name), looks)
             excess += [beyond_bound_ns(look) for look in looks]
+            found.damaged_events += _damaged_events(session, camera.name)
     found.excess = spread(np.concatenate(excess))
     return found
+
+
+def _damaged_events(session: AuditedSession, camera: str) -> int:
+    logs = (session.folder.event_log(camera, stage) for stage in STAGES)
+    return sum(damaged_records(log) for log in logs if log.is_file())
 
 
 @contextmanager
@@ -93,11 +104,11 @@ def _add_camera(
 ) -> None:
     found.pictures += sum(look.scan.frames for look in looks)
     found.without_evidence += sum(look.scan.without_evidence for look in looks)
-    found.decoded += sum(look.decoded for look in looks)
+    found.undecoded += sum(abs(look.scan.frames - look.decoded) for look in looks)
     found.problems += [
-        f"{look.scan.path.name} {look.problem or look.scan.damaged}"
+        f"{look.scan.path.name} {look.problem or look.scan.damaged or 'decodes to another count'}"
         for look in looks
-        if look.problem or look.scan.damaged
+        if look.decoded != look.scan.frames
     ]
     found.differing += _differing(frames, looks)
     found.optical[camera.name] = optical = _optical(looks)
@@ -135,6 +146,7 @@ def deep_checks(session: AuditedSession, found: DeepFindings) -> list[Check]:
     return [
         check_video(found),
         check_decode(found),
+        check_event_checksums(found),
         check_optical_clock(found, session.plan.audit.optical_error_p99_us),
     ]
 
@@ -152,22 +164,33 @@ def check_video(found: DeepFindings) -> Check:
         found.differing + found.without_evidence,
         "frame records",
         good=f"All {found.pictures} pictures carry evidence, equal to the table in every bit.",
-        bad=f"{found.without_evidence} pictures carry no evidence; "
-        f"{found.differing} records differ between video and table.",
+        bad=f"{plural(found.without_evidence, 'picture')} without evidence; "
+        f"{plural(found.differing, 'record')} differing between video and table.",
     )
 
 
 def check_decode(found: DeepFindings) -> Check:
     """Whether every picture can be decoded."""
-    lost = abs(found.pictures - found.decoded) + len(found.problems)
-    problems = f": {'; '.join(found.problems[:MOST_LISTED])}" if found.problems else "."
     return counted(
         "decode",
         _TITLES["decode"],
-        lost,
+        found.undecoded,
         "pictures",
-        good=f"All {found.decoded} pictures decode.",
-        bad=f"{found.decoded} of {found.pictures} pictures decode{problems}",
+        good=f"All {found.pictures} pictures decode.",
+        bad=f"{plural(found.undecoded, 'picture')} not decodable: "
+        f"{'; '.join(found.problems[:MOST_LISTED])}",
+    )
+
+
+def check_event_checksums(found: DeepFindings) -> Check:
+    """Whether every record of the event logs is as the agent wrote it."""
+    return counted(
+        "event_checksums",
+        _TITLES["event_checksums"],
+        found.damaged_events,
+        "events",
+        good="The checksum of every event record holds.",
+        bad=f"{plural(found.damaged_events, 'event record')} damaged.",
     )
 
 

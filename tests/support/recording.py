@@ -91,12 +91,17 @@ class Recording:
     """Changes only what the stream says."""
     log_claim: Claim = unchanged
     """Changes only what the event log says."""
+    release_log_shift_ns: int = 0
+    """What the RELEASE events say beside the records."""
     container_shift_ns: int = 0
     cut: dict[int, int] = field(default_factory=dict)
     """Camera → slots by which its segment boundaries are off."""
     steps: frozenset[Key] = frozenset()
     clock_source: ClockSource = ClockSource.PTP_HARDWARE
     logless: frozenset[int] = frozenset()
+    clocks: bool = True
+    """Whether the pictures show the optical clock."""
+    backend: str = "simulated"
     seed: int = 1
 
     @property
@@ -199,7 +204,12 @@ class _Unit:
 
 
 def _plan(spec: Recording) -> SessionPlan:
-    config = {"width": spec.width, "height": spec.height, "exposure_us": EXPOSURE_NS // 1000}
+    config = {
+        "backend": spec.backend,
+        "width": spec.width,
+        "height": spec.height,
+        "exposure_us": EXPOSURE_NS // 1000,
+    }
     return SessionPlan(
         session=SESSION,
         rig_name="bench",
@@ -251,7 +261,7 @@ def _encode(spec: Recording, camera: int) -> list[_Unit]:
     group = -1
     for slot in _reached(spec, camera, LossPlace.ENCODER):
         honest = make_record(spec, camera, slot)
-        frame = _picture(background, honest)
+        frame = _picture(background, honest, spec.clocks)
         key = (slot // spec.gop != group and slot not in spec.no_keys) or slot in spec.extra_keys
         group = slot // spec.gop
         frame.pts, frame.pict_type = slot, PictureType.I if key else PictureType.NONE
@@ -273,20 +283,19 @@ def _background(spec: Recording, camera: int) -> np.ndarray:
     return picture
 
 
-def _picture(background: np.ndarray, honest: FrameRecord) -> av.VideoFrame:
+def _picture(background: np.ndarray, honest: FrameRecord, clock: bool) -> av.VideoFrame:
     """The scene at a slot, with the true instants of its rows drawn in."""
     left = 2 * honest.slot % 64
     picture = np.ascontiguousarray(background[:, left : left + background.shape[1] - 64])
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
     picture[height:] = 128
-    middle_ns = honest.midpoint_ns
-    optical_clock.draw(
-        picture[:height],
-        [
-            middle_ns + (row * ROWS // height - ROWS // 2) * LINE_TIME_NS
-            for row in optical_clock.band_rows(height, width)
-        ],
-    )
+    readout_ns = ROWS * LINE_TIME_NS
+    instants = [
+        honest.midpoint_ns + (2 * row - height) * readout_ns // (2 * height)
+        for row in optical_clock.band_rows(height, width)
+    ]
+    if clock:
+        optical_clock.draw(picture[:height], instants)
     return av.VideoFrame.from_ndarray(picture, "yuv420p")
 
 
@@ -359,7 +368,8 @@ def _write_logs(spec: Recording, folder: SessionFolder, camera: int, units: list
 
 def _log_capture(spec: Recording, log: _Log, honest: FrameRecord, framed: bool) -> None:
     target = honest.slot_time_ns
-    release = RELEASE_STRUCT.pack(honest.slot, target, honest.release_ns, 0)
+    released_ns = spec.claim(honest).release_ns + spec.release_log_shift_ns
+    release = RELEASE_STRUCT.pack(honest.slot, target, released_ns, 0)
     log.add(EventKind.RELEASE, target, release)
     if (honest.camera, honest.slot) in spec.steps:
         step = CLOCK_STRUCT.pack(target, target - MONO_OFFSET_NS, 60, 5_000_000, 5_000, 0)
