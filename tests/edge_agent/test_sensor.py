@@ -23,6 +23,8 @@ MODE = sensor_mode("imx708-2304")
 PERFECT = SensorPhysics(wander_ppm=0, stamp_noise_ns=0, tail_probability=0)
 modes = st.sampled_from(list(MODES.values()))
 
+deterministic = settings(derandomize=True, deadline=None)
+
 
 def limits(us):
     return FrameDurationLimits(us, us)
@@ -67,12 +69,14 @@ def test_only_the_global_shutter_sensor_has_one():
     assert [name for name, mode in MODES.items() if mode.global_shutter] == ["imx296-1456"]
 
 
+@deterministic
 @given(modes, st.integers(500, 65_535))
 def test_a_commanded_length_is_programmed_exactly_or_clamped(mode, lines):
     wanted = min(max(lines, mode.shortest_lines), mode.longest_lines)
     assert mode.lines_of(mode.limit_us(lines)) == wanted
 
 
+@deterministic
 @given(modes, st.integers(1, 2_000_000))
 def test_limits_are_floored_to_whole_lines_and_kept_in_range(mode, limit_us):
     lines = mode.lines_of(limit_us)
@@ -179,7 +183,7 @@ def test_rolling_shutter_rows_follow_each_other_global_rows_do_not():
     assert frame.true_midpoint_ns(0, 480) == frame.true_midpoint_ns(480, 480)
 
 
-@settings(max_examples=30)
+@settings(deterministic, max_examples=30)
 @given(st.integers(0, 2**32), st.lists(st.integers(1, 10**9), min_size=2, max_size=12))
 def test_the_same_seed_gives_the_same_frames_however_often_it_is_asked(seed, steps):
     physics = SensorPhysics(ppm=20, drop_probability=0.05)
