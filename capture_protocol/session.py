@@ -22,6 +22,7 @@ EVENTS_FOLDER = "events"
 FORMAT_VERSION = 1
 
 Stage = Literal["capture", "stream"]
+STAGES: tuple[Stage, Stage] = ("capture", "stream")
 _Doc = TypeVar("_Doc", bound=BaseModel)
 _SEGMENT = re.compile(r"(\d{6})_([a-z0-9][a-z0-9_-]*)_p(\d{3})_s(\d{6})\.(mkv|nut)")
 

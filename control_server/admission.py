@@ -23,6 +23,7 @@ from capture_protocol.handshake import (
     unpack_begin,
     unpack_hello,
 )
+from capture_protocol.session import STAGES
 from control_server.counter import session_folder
 from control_server.notes import NotesFolder, SessionNotes
 from control_server.place import RigPlace
@@ -140,12 +141,17 @@ def _begin(
 
 
 def is_delivered(notes: SessionNotes, camera: str) -> bool:
-    """Whether everything that a camera can ever send of a session is durable."""
+    """Whether everything that a camera can ever send of a session is durable.
+
+    An agent that ended early has drained what it had, but may come back and record on; it has
+    nothing more only once its event logs are final.
+    """
     durable = notes.durable.get(camera, 0)
     if notes.last_slot is not None and durable > notes.last_slot:
         return True
     drained = notes.drained.get(camera)
-    return drained is not None and durable > drained.last_slot
+    final = all((camera, stage) in notes.final_logs for stage in STAGES)
+    return drained is not None and final and durable > drained.last_slot
 
 
 def has_room(storage: Path, reserve_mb: int) -> bool:

@@ -8,11 +8,9 @@ from pathlib import Path
 from capture_protocol import Manifest, SessionFolder, SessionPlan
 from capture_protocol.events import EVENT_SIZE
 from capture_protocol.publish import sync_folder
-from capture_protocol.session import VIDEO_FOLDER, CameraEntry, LogEntry, Stage
+from capture_protocol.session import STAGES, VIDEO_FOLDER, CameraEntry, LogEntry
 from control_server.accounting import CameraAccount, missing_ranges, segment_entries
 from control_server.frames_table import write_frames
-
-STAGES: tuple[Stage, Stage] = ("capture", "stream")
 
 
 @dataclass(frozen=True, slots=True)

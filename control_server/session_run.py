@@ -21,12 +21,13 @@ from capture_protocol.control import (
     ServerMessage,
 )
 from capture_protocol.grid import NS_PER_S
+from capture_protocol.session import STAGES
 from control_server.admission import is_delivered
 from control_server.announcer import Acknowledgements
 from control_server.event_store import EventStore
 from control_server.intake import SegmentIntake
 from control_server.notes import DrainedNote, NotesFolder, NotesKeeper
-from control_server.sealing import STAGES, Outcome, seal
+from control_server.sealing import Outcome, seal
 from control_server.task_set import TaskSet
 
 SAVE_PAUSE_S = 0.1
@@ -265,13 +266,12 @@ class SessionRun:
         missing = "; ".join(self.why_unsettled(camera) for camera in self.unsettled())
         outcome = Outcome(-1 if self.last_slot is None else self.last_slot, not missing, missing)
         self._sealing = True
-        settled = sorted(self._settled())
+        self.keeper.update(settled=sorted(self._settled()))
         while True:
             try:
+                await self.keeper.save()
                 accounts = self.intake.copies()
                 manifest = await asyncio.to_thread(seal, self.folder, self.plan, accounts, outcome)
-                self.keeper.update(settled=settled)
-                await self.keeper.save()
                 break
             except (OSError, TuttiError) as error:
                 self.problem = f"the session cannot be sealed: {error}"

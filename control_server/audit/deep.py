@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from capture_protocol.session import PlannedCamera
+from capture_protocol.session import STAGES, PlannedCamera
 from control_server.audit.agreement import same_records
 from control_server.audit.checks import MOST_LISTED, NS_PER_US, counted, plural
 from control_server.audit.decode import SegmentLook, look_at_segment
-from control_server.audit.event_log import STAGES, damaged_records
+from control_server.audit.event_log import damaged_records
 from control_server.audit.files import Progress
 from control_server.audit.result import Check, OpticalSummary, Spread, Verdict
 from control_server.audit.session import AuditedSession
