@@ -9,7 +9,8 @@ from collections.abc import Callable
 from capture_protocol.errors import EnvironmentLackError
 from capture_protocol.rig import NodeConfig
 
-_RECEIVE_BUFFER = 1 << 20  # a flood of 20,000 small datagrams must not push a START out
+_RECEIVE_BUFFER = 8 << 20  # a flood of 20,000 small datagrams must not push a START out
+_SO_RCVBUFFORCE = 33  # linux/socket.h; Python has no name for it
 
 
 class DatagramReceiver(asyncio.DatagramProtocol):
@@ -52,7 +53,7 @@ def open_group_socket(config: NodeConfig, address: str) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        _widen(sock)
         if group.is_multicast:
             sock.bind((config.group, config.datagram_port))
             member = struct.pack("4s4s", group.packed, socket.inet_aton(address))
@@ -67,6 +68,14 @@ def open_group_socket(config: NodeConfig, address: str) -> socket.socket:
         ) from error
     sock.setblocking(False)
     return sock
+
+
+def _widen(sock: socket.socket) -> None:
+    """A large receive buffer, past the system's limit where we may."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
 
 def open_own_socket(address: str) -> socket.socket:

@@ -279,17 +279,20 @@ class AgentPeer:
     def wait_locked(self) -> None:
         """Until every camera is in genlock."""
         wait_until(
-            lambda: self.of(Heartbeat)
-            and len(self.beat.cameras) == len(self.cameras)
-            and all(camera.lock == 2 for camera in self.beat.cameras),
+            lambda: (
+                self.of(Heartbeat)
+                and len(self.beat.cameras) == len(self.cameras)
+                and all(camera.lock == 2 for camera in self.beat.cameras)
+            ),
             "lock of all cameras",
         )
 
     def wait_drained(self, session: int) -> None:
         """Until every camera has reported that it has delivered a session."""
         wait_until(
-            lambda: {m.camera for m in self.of(Drained) if m.session == session}
-            >= set(self.cameras),
+            lambda: (
+                {m.camera for m in self.of(Drained) if m.session == session} >= set(self.cameras)
+            ),
             f"session {session} drained",
         )
 
