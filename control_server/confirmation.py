@@ -12,6 +12,8 @@ from control_server.session_run import SessionRun
 
 CONFIRM_S = 10.0
 """After t0, video must have appeared on every camera within this time."""
+SILENT_S = 1.0
+"""No longer than this after t0 is waited for cameras of nodes that are not heard."""
 POLL_S = 0.05
 
 
@@ -23,7 +25,10 @@ async def confirm(run: SessionRun, fleet: Fleet, progress: Progress) -> None:
     """
     missing = {camera.name for camera in run.plan.cameras}
     deadline_ns = run.plan.t0_ns + int(CONFIRM_S * NS_PER_S)
-    while missing - _refusing(run) and time.time_ns() < deadline_ns:
+    silent_ns = run.plan.t0_ns + int(SILENT_S * NS_PER_S)
+    while time.time_ns() < deadline_ns and missing - _refusing(run):
+        if time.time_ns() > silent_ns and missing <= _silent(run, fleet):
+            break
         await asyncio.sleep(POLL_S)
         for camera in sorted(missing):
             if has_video(run.folder, camera):
@@ -50,6 +55,12 @@ def why_not(run: SessionRun, fleet: Fleet, camera: str) -> str:
     health = view.health(camera)
     told = health.problem if health else ""
     return f"{camera}: {told or run.intake.last_words(camera) or 'no video came'}"
+
+
+def _silent(run: SessionRun, fleet: Fleet) -> set[str]:
+    """Cameras of nodes that are not heard."""
+    silent = fleet.silent(time.monotonic_ns())
+    return {camera.name for camera in run.plan.cameras if camera.node in silent}
 
 
 def _refusing(run: SessionRun) -> set[str]:

@@ -17,12 +17,14 @@ from control_server.place import RigPlace
 from control_server.planning import MS, check_lead, make_plan
 from control_server.preflight import Surroundings, preflight
 from control_server.requests import CameraResult, Check, Preflight, Started, StartRequest, Stopped
-from control_server.session_run import SessionRun
+from control_server.session_run import Phase, SessionRun
 from control_server.sessions import Sessions
 from control_server.task_set import TaskSet
 
 REGISTER_WAIT_S = 6.0
 """Agents find a manager that has just started within this time; then they count as silent."""
+IDLE_WAIT_S = 3.0
+"""A node needs about a heartbeat to notice that its session is over."""
 STOP_LEAD_NS = 500 * MS
 """From `manager stop` to the last slot: time for STOP to reach every agent."""
 EARLY_STOP_NS = 3 * NS_PER_S
@@ -38,6 +40,7 @@ class Recorder:
     fleet: Fleet
     sessions: Sessions
     delivery: Delivery
+    _begun: float = field(default_factory=time.monotonic)
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _tasks: TaskSet = field(default_factory=TaskSet)
 
@@ -104,19 +107,25 @@ class Recorder:
         return await self.sessions.create(plan)
 
     async def _wait_for_nodes(self, progress: Progress) -> None:
-        deadline = time.monotonic() + REGISTER_WAIT_S
         silent = self.fleet.silent(time.monotonic_ns())
-        if silent:
+        while silent and time.monotonic() < self._begun + REGISTER_WAIT_S:
             progress(f"waiting for {', '.join(silent)}")
+            await asyncio.sleep(POLL_S)
+            silent = self.fleet.silent(time.monotonic_ns())
+        deadline = time.monotonic() + IDLE_WAIT_S
         while not self._is_ready() and time.monotonic() < deadline:
             await asyncio.sleep(POLL_S)
 
     def _is_ready(self) -> bool:
-        """Whether all nodes have told their health and noticed that their session is over."""
-        now_ns, busy = time.monotonic_ns(), self.sessions.current() is not None
-        return not self.fleet.silent(now_ns) and all(
-            view.heartbeat is not None and (view.state == AgentState.IDLE or busy)
+        """Whether heard nodes have told their health, and none is busy with a session's end."""
+        current = self.sessions.current()
+        if current is not None and current.phase(time.time_ns()) in (Phase.ARMED, Phase.RECORDING):
+            return True  # no use in waiting
+        now_ns = time.monotonic_ns()
+        return current is None and all(
+            view.heartbeat is not None and view.state == AgentState.IDLE
             for view in self.fleet.nodes.values()
+            if view.is_heard(now_ns)
         )
 
     def _preflight(self) -> Preflight:

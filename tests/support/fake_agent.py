@@ -4,6 +4,7 @@ It answers START and STOP, makes a frame per slot in real time, streams it from 
 and hands over event logs. What an agent may suffer is a knob.
 """
 
+import contextlib
 import socket
 import threading
 import time
@@ -75,22 +76,27 @@ class FakeCamera(threading.Thread):
         self.connections = 0
         self.stream: socket.socket | None = None
         self.ended = threading.Event()
+        self.first_slot = start.grid.next_slot(time.time_ns())
         self._encoder = _encoder(start.rate)
 
     def run(self) -> None:
         while not self.ended.is_set() and not self._is_delivered():
             self._make_frames()
-            if self.spool and self.durable <= self.spool[-1][0]:
+            if self._has_work():
                 try:
                     self._deliver()
-                except OSError:
+                except (OSError, av.FFmpegError):
                     time.sleep(0.05)
             time.sleep(POLL_S)
+
+    def _has_work(self) -> bool:
+        return bool(self.spool) and self.durable <= self.spool[-1][0] and not self.agent.holds_back
 
     def cut(self) -> None:
         """Break the connection as a pulled cable would, noticed by both sides."""
         if self.stream is not None:
-            self.stream.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # closed already
+                self.stream.shutdown(socket.SHUT_RDWR)
 
     def _is_finished(self) -> bool:
         return self.last_slot is not None and self._next_slot() > self.last_slot
@@ -99,13 +105,7 @@ class FakeCamera(threading.Thread):
         return self._is_finished() and (not self.spool or self.durable > self.spool[-1][0])
 
     def _next_slot(self) -> int:
-        grid = self.start_message.grid
-        made = self.spool[-1][0] + 1 if self.spool else 0
-        return (
-            max(made, 0)
-            if self.spool or time.time_ns() < grid.time_ns(1)
-            else grid.next_slot(time.time_ns())
-        )
+        return self.spool[-1][0] + 1 if self.spool else self.first_slot
 
     def _make_frames(self) -> None:
         grid, last = self.start_message.grid, self.last_slot
@@ -188,6 +188,8 @@ class FakeAgent(threading.Thread):
         self.rig_key = rig_key or read_rig_key(bundle / "rig.key")
         self.hears_udp, self.refuses, self.lost_slots = hears_udp, refuses, lost_slots
         self.clock_problem = clock_problem
+        self.holds_back = False
+        """Frames stay in the spool while this is set."""
         self.cameras: dict[str, FakeCamera] = {}
         self.verdicts: list[Verdict] = []
         self.received: list[object] = []
