@@ -38,6 +38,9 @@ def run(config: ConfigOption = Path("node.toml")) -> None:
 
     Example: edge-agent run --config /etc/tutti/node.toml
     """
+    from edge_agent.process import fork_server
+
+    fork_server()
     from edge_agent.agent import NodePaths, run_agent
 
     node = load_node(config)

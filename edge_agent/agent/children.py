@@ -4,22 +4,27 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from capture_protocol.rig import NodeCamera, NodeConfig
 from edge_agent.agent.paths import NodePaths
-from edge_agent.camera import needs_buffers
-from edge_agent.camera.buffers import make_buffers
-from edge_agent.capture import CaptureSetup, capture_main
+from edge_agent.camera import make_buffers, needs_buffers
 from edge_agent.clock import Discipline
-from edge_agent.process import Channel, SessionOrder, channel_pair, start_child
-from edge_agent.stream import WorkerSetup, worker_main
-from edge_agent.stream.connection import StreamTarget
+from edge_agent.process import (
+    CaptureSetup,
+    Channel,
+    SessionOrder,
+    StreamTarget,
+    WorkerSetup,
+    channel_pair,
+    fork_server,
+    start_child,
+)
 
 _RESTART_S = 0.5  # between the death of a worker and its successor
-_PRELOAD = ["edge_agent.capture", "edge_agent.stream"]
+_CAPTURE = "edge_agent.capture:capture_main"
+_WORKER = "edge_agent.stream:worker_main"
 _MEGABYTE = 1_000_000
 
 
@@ -83,8 +88,7 @@ class Children:
         self._take = take
         self._on_capture_end = on_capture_end
         self._open_orders = open_orders
-        self._context = get_context("forkserver")
-        self._context.set_forkserver_preload(["__main__", *_PRELOAD])
+        self._context = fork_server()
         self._handles = {camera.name: _make_handles(camera) for camera in config.camera}
         self._capture: Child | None = None
         self._workers: dict[str, Child] = {}
@@ -95,7 +99,7 @@ class Children:
         logs = {camera.name: self._paths.log(camera.name, "capture") for camera in self._cameras}
         setup = CaptureSetup(self._config, self._paths.folder, logs, idle_rate, discipline)
         handles = [handle for camera in self._cameras for handle in self._handles[camera.name]]
-        self._capture = self._start(capture_main, setup, handles, self._on_capture_end)
+        self._capture = self._start(_CAPTURE, setup, handles, self._on_capture_end)
         for camera in self._cameras:
             self._start_worker(camera)
 
@@ -132,7 +136,7 @@ class Children:
 
     def _start(
         self,
-        target: Callable[..., None],
+        target: str,
         setup: Any,
         handles: list[int],
         on_end: Callable[[], None],
@@ -161,7 +165,7 @@ class Children:
             orders=self._open_orders(),
         )
         child = self._start(
-            worker_main, setup, self._handles[name], lambda: self._on_worker_end(camera)
+            _WORKER, setup, self._handles[name], lambda: self._on_worker_end(camera)
         )
         self._workers[name] = child
 

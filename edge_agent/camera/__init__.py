@@ -8,6 +8,6 @@ for frame in camera.frames(now_ns):  # what is complete by now, in order
 """
 
 from edge_agent.camera.contract import Camera, CameraError, CameraFrame
-from edge_agent.camera.factory import needs_buffers, open_camera
+from edge_agent.camera.factory import make_buffers, needs_buffers, open_camera
 
-__all__ = ["Camera", "CameraError", "CameraFrame", "needs_buffers", "open_camera"]
+__all__ = ["Camera", "CameraError", "CameraFrame", "make_buffers", "needs_buffers", "open_camera"]

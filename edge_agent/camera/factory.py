@@ -1,14 +1,31 @@
 """Which class drives which backend; each is imported only where it is used."""
 
+import os
 from pathlib import Path
 
 from capture_protocol.rig import NodeCamera
 from edge_agent.camera.contract import Camera, CameraError
 
+PICTURES = 8
+"""A worker that is more than seven pictures behind loses some: 0.23 s at 30 fps."""
+NUMBER_SIZE = 8
+
 
 def needs_buffers(config: NodeCamera) -> bool:
     """Whether pictures reach the worker through shared memory (real cameras)."""
     return config.backend == "v4l2"
+
+
+def buffers_size(config: NodeCamera) -> int:
+    """Bytes of a camera's `PictureBuffers`: I420 pictures, each behind its number."""
+    return PICTURES * (NUMBER_SIZE + config.height * config.width * 3 // 2)
+
+
+def make_buffers(config: NodeCamera) -> int:
+    """A memfd for `PictureBuffers`; it has no name that another process could open."""
+    handle = os.memfd_create(f"pictures-{config.name}")
+    os.ftruncate(handle, buffers_size(config))
+    return handle
 
 
 def open_camera(config: NodeCamera, folder: Path, buffers: int | None = None) -> Camera:

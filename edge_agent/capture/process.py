@@ -4,12 +4,9 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
 
 from capture_protocol.errors import TuttiError
-from capture_protocol.rig import NodeCamera, NodeConfig
+from capture_protocol.rig import NodeCamera
 from edge_agent.camera import CameraError, needs_buffers, open_camera
 from edge_agent.capture.loop import CaptureLoop
 from edge_agent.capture.realtime import take_rights
@@ -18,6 +15,7 @@ from edge_agent.capture.track import CameraTrack
 from edge_agent.clock import Discipline
 from edge_agent.eventlog import RingWriter
 from edge_agent.process import (
+    CaptureSetup,
     Channel,
     EndSession,
     Problem,
@@ -25,20 +23,6 @@ from edge_agent.process import (
     Shutdown,
     die_with_parent,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureSetup:
-    """What the capture process has to know."""
-
-    config: NodeConfig
-    folder: Path
-    """Where node.toml lies."""
-    logs: dict[str, Path]
-    """Capture log of each camera."""
-    idle_rate: Fraction
-    discipline: Discipline
-    """Of CLOCK_REALTIME, as known at the start; later ones come as orders."""
 
 
 def capture_main(setup: CaptureSetup, end: socket.socket, handles: list[int]) -> None:

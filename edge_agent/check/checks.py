@@ -20,8 +20,7 @@ from capture_protocol.rig import NodeCamera, NodeConfig
 from edge_agent.agent import NodePaths
 from edge_agent.agent.datagrams import local_address, open_group_socket
 from edge_agent.agent.link import probe_link, read_link_keys
-from edge_agent.camera import needs_buffers, open_camera
-from edge_agent.camera.buffers import make_buffers
+from edge_agent.camera import make_buffers, needs_buffers, open_camera
 from edge_agent.capture import take_rights
 from edge_agent.clock.watch import ClockWatch
 from edge_agent.stream.encoder import Encoder

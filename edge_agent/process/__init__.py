@@ -17,11 +17,13 @@ from edge_agent.process.orders import (
     StreamStatus,
 )
 from edge_agent.process.parent import die_with_parent
-from edge_agent.process.start import start_child
+from edge_agent.process.setups import CaptureSetup, StreamTarget, WorkerSetup
+from edge_agent.process.start import fork_server, start_child
 
 __all__ = [
     "CameraStatus",
     "CaptureDone",
+    "CaptureSetup",
     "CaptureStatus",
     "Channel",
     "Discard",
@@ -34,7 +36,10 @@ __all__ = [
     "SessionTaken",
     "Shutdown",
     "StreamStatus",
+    "StreamTarget",
+    "WorkerSetup",
     "channel_pair",
     "die_with_parent",
+    "fork_server",
     "start_child",
 ]

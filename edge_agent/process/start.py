@@ -1,12 +1,16 @@
 """Starting a child from the fork server: quick, little memory, and safe beside threads."""
 
-import os
+import importlib
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 from edge_agent.process.channel import Channel
+
+_PRELOAD = ("edge_agent.capture", "edge_agent.stream")
 
 
 class InheritedFd:
@@ -26,14 +30,34 @@ class InheritedFd:
         return int(self._duplicate.detach())
 
 
+def fork_server() -> ForkServerContext:
+    """The server that children are forked from, started if it is not running yet.
+
+    It imports what children need, once, and in parallel to its caller: start it early.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["__main__", *_PRELOAD])
+    ensure_running()
+    return context
+
+
 def start_child(
     context: ForkServerContext,
-    target: Callable[..., None],
+    target: str,
     setup: Any,
     child_end: Channel,
     handles: Sequence[int],
 ) -> ForkServerProcess:
-    """Start ``target(setup, socket, handles)`` in a child; ours of the channel's ends is closed."""
+    """Start a child; our copy of its channel's end is closed.
+
+    Args:
+        context: of `fork_server`.
+        target: ``"module:function"``, called with (setup, socket, handles). A name, because the
+            agent itself has no use for what the module imports.
+        setup: any picklable object.
+        child_end: the child's end of its channel.
+        handles: file descriptors that the child gets duplicates of.
+    """
     process = context.Process(target=_run, args=(target, setup, child_end.socket, _Fds(handles)))
     process.start()
     child_end.close()
@@ -54,6 +78,6 @@ def _receive(carried: list[InheritedFd]) -> list[int]:
     return [each.detach() for each in carried]
 
 
-def _run(target: Callable[..., None], setup: Any, end: socket.socket, handles: list[int]) -> None:
-    os.environ.pop("PYTHONINSPECT", None)
-    target(setup, end, handles)
+def _run(target: str, setup: Any, end: socket.socket, handles: list[int]) -> None:
+    module, _, name = target.partition(":")
+    getattr(importlib.import_module(module), name)(setup, end, handles)

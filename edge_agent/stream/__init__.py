@@ -3,6 +3,6 @@
 One process per camera, so that x264 and Python never hold the capture process up.
 """
 
-from edge_agent.stream.worker import WorkerSetup, worker_main
+from edge_agent.stream.worker import worker_main
 
-__all__ = ["WorkerSetup", "worker_main"]
+__all__ = ["worker_main"]

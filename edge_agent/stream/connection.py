@@ -3,7 +3,6 @@
 import contextlib
 import select
 import socket
-from dataclasses import dataclass
 
 from capture_protocol.handshake import (
     CHALLENGE_SIZE,
@@ -17,20 +16,10 @@ from capture_protocol.handshake import (
     unpack_challenge,
     unpack_welcome,
 )
+from edge_agent.process import StreamTarget
 
 _USER_TIMEOUT_MS = 5000
 """Unacknowledged data for this long means that the peer is gone (tcp(7))."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamTarget:
-    """Where and as whom a camera streams."""
-
-    host: str
-    port: int
-    rig_id: bytes
-    key: bytes
-    camera: int
 
 
 class StreamConnection:

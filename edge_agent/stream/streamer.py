@@ -5,8 +5,9 @@ from collections.abc import Callable
 from time import monotonic
 
 from capture_protocol.handshake import HandshakeError, Verdict
+from edge_agent.process import StreamTarget
 from edge_agent.spool import Entry, Spool, SpoolError
-from edge_agent.stream.connection import StreamConnection, StreamTarget
+from edge_agent.stream.connection import StreamConnection
 from edge_agent.stream.nut import NutMuxer
 
 _BACKOFF_S = (0.05, 1.0)  # first and longest wait between attempts to connect

@@ -6,8 +6,6 @@ import signal
 import socket
 import struct
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from capture_protocol.errors import TuttiError
 from capture_protocol.events import (
@@ -22,7 +20,6 @@ from capture_protocol.events import (
     unpack_event,
 )
 from capture_protocol.frame import FRAME_SIZE, FrameRecord
-from capture_protocol.rig import NodeCamera
 from edge_agent.camera import CameraError
 from edge_agent.eventlog import Overtaken, RingReader, RingWriter, session_numbers
 from edge_agent.process import (
@@ -34,10 +31,10 @@ from edge_agent.process import (
     SessionOrder,
     Shutdown,
     StreamStatus,
+    WorkerSetup,
     die_with_parent,
 )
 from edge_agent.spool import session_folder
-from edge_agent.stream.connection import StreamTarget
 from edge_agent.stream.encoder import EncoderError
 from edge_agent.stream.pictures import Pictures, open_pictures
 from edge_agent.stream.session import SessionStream, open_spool
@@ -46,23 +43,6 @@ from edge_agent.stream.streamer import Streamer
 _STATUS_S = 0.5
 _BATCH = 64  # events between two looks at the agent's orders
 _MAX_U32 = 0xFFFFFFFF
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSetup:
-    """What a worker has to know."""
-
-    config: NodeCamera
-    folder: Path
-    """Where node.toml lies."""
-    capture_log: Path
-    stream_log: Path
-    spool_root: Path
-    spool_limit_bytes: int
-    target: StreamTarget
-    idle_close_s: float
-    orders: list[SessionOrder] = field(default_factory=list)
-    """Sessions that are not sealed yet, oldest first."""
 
 
 def worker_main(setup: WorkerSetup, end: socket.socket, handles: list[int]) -> None:
