@@ -23,7 +23,9 @@ MEDIAN_FRAMES = 7  # three frames on either side outvote a flash of up to three 
 MAX_BURST_FRAMES = 4  # two flashes in a row; what lasts longer is no flash
 DARK_LEVEL = 4.0  # luminance added to the ambient before dividing, so that black rows stay quiet
 MIN_GAIN = 0.05  # a weaker brightening is not told from the scene
-NOISE_FACTOR = 8.0
+MOTION_QUANTILE = 0.95  # of the change within two frames, by which a median may lag behind
+MOTION_FACTOR = 2.0
+SAMPLED_FRAMES = 500  # enough to know the motion
 SMOOTH_SHARE = 1 / 90  # of the picture's height, over which rows are averaged to find lit runs
 MIN_RUN_SHARE = 1 / 50  # of the height: narrower lit runs are ignored
 BORDER_ROWS = 3  # an edge so near the picture's border counts as beyond it
@@ -135,10 +137,12 @@ def chain(pieces: list[Piece]) -> list[Sighting]:
 
 
 def _relative_gain(luminance: Float32) -> tuple[Float32, float]:
-    ambient = median_filter(luminance, (MEDIAN_FRAMES, 1), mode="nearest")
-    gain: Float32 = (luminance - ambient) / (ambient + DARK_LEVEL)
-    noise = float(np.quantile(np.abs(gain[:: max(1, len(gain) // 500)]), 0.9)) / 1.645
-    return gain, max(NOISE_FACTOR * noise, MIN_GAIN)
+    """Gain over the ambient, and the gain that motion and noise do not reach."""
+    ambient = median_filter(luminance, (MEDIAN_FRAMES, 1), mode="nearest") + DARK_LEVEL
+    gain: Float32 = (luminance + DARK_LEVEL) / ambient - 1
+    some = slice(None, None, max(1, len(luminance) // SAMPLED_FRAMES))
+    moved = np.abs(luminance[2:][some] - luminance[:-2][some]) / ambient[2:][some]
+    return gain, max(MOTION_FACTOR * float(np.quantile(moved, MOTION_QUANTILE)), MIN_GAIN)
 
 
 def _runs(mask: Bool, shortest: int) -> Iterator[tuple[int, int]]:

@@ -188,7 +188,7 @@ def _judge(
         float(seed[0]),
         tuple(pairs),
         few,
-        (np.log(tests) + log_tail) / np.log(10),
+        float((np.log(tests) + log_tail) / np.log(10)),
     )
 
 

@@ -87,9 +87,9 @@ def _none_common(seed: int) -> FlashFootage:
 
 
 def _periodic(seed: int) -> FlashFootage:
-    """A flash every four seconds exactly: every shift by four seconds is as good."""
+    """A flash every 3.987 seconds exactly: every shift by as much is as good."""
     plain = _plain(seed)
-    flashes = tuple(Flash(round((1.7 + 4 * n) * NS_PER_S)) for n in range(FLASHES + 2))
+    flashes = tuple(Flash(round((1.7 + 3.987 * n) * NS_PER_S)) for n in range(FLASHES + 2))
     return replace(plain, name="periodic", flashes=flashes, solvable=False)
 
 

@@ -109,4 +109,5 @@ def regular_instants(spans_ns: Sequence[tuple[int, int]], period_ns: float) -> T
     begin = max(start for start, _ in spans_ns)
     end = min(stop for _, stop in spans_ns)
     count = max(0, int((end - begin) / period_ns) + 1) if end >= begin else 0
-    return begin + np.rint(np.arange(count) * period_ns).astype(np.int64)
+    instants: Times = begin + np.rint(np.arange(count) * period_ns).astype(np.int64)
+    return instants

@@ -27,6 +27,7 @@ MP4_CLOCK_HZ = 90_000
 AMBIENT_LEVEL = (55.0, 25.0)  # mean and spread of the scene's luminance without flash
 ROW_NOISE = 0.15  # standard deviation of a row's mean: pixel noise of 4 over 960 columns, coded
 PIXEL_NOISE = 3.0
+DARK_DECAYS = 30.0  # after so many time constants a flash gives no light that could be coded
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,17 @@ class RollingShutterCamera:
 
     def flash_gain(self, own_ns: Int64, flashes: Sequence[Flash]) -> Float64:
         """Return K×H: light of the flashes per picture row, relative to ambient."""
-        ends = self.world_ns(own_ns[:, None], np.arange(self.height, dtype=np.float64)[None, :])
-        gain = np.zeros_like(ends)
+        rows = np.arange(self.height, dtype=np.float64)
+        gain = np.zeros((len(own_ns), self.height))
+        starts = self.world_ns(own_ns, float(self.height - 1 if self.upside_down else 0))
         for flash in flashes:
             if flash.seen_by is not None and self.name not in flash.seen_by:
                 continue
-            since = ends - flash.onset_ns
-            gain += flash.strength * (
+            dark_after = self.exposure_ns + DARK_DECAYS * flash.decay_ns
+            reach = self.height * self.line_time_ns
+            lit = (starts > flash.onset_ns - reach) & (starts < flash.onset_ns + dark_after)
+            since = self.world_ns(own_ns[lit, None], rows[None, :]) - flash.onset_ns
+            gain[lit] += flash.strength * (
                 flash.emitted(since) - flash.emitted(since - self.exposure_ns)
             )
         return gain
@@ -187,7 +192,7 @@ def _encode(
     pictures: Iterator[npt.NDArray[np.uint8]],
 ) -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", options={"preset": "veryfast", "crf": "18"})
+        stream = container.add_stream("libx264", options={"preset": "veryfast", "crf": "21"})
         stream.width, stream.height, stream.pix_fmt = camera.width, camera.height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, MP4_CLOCK_HZ)
         grey = np.full((camera.height // 2, camera.width), 128, np.uint8)
