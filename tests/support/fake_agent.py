@@ -8,8 +8,10 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import IO, Any
 
 import av
 import numpy as np
@@ -119,13 +121,7 @@ class FakeCamera(threading.Thread):
             slot += 1
 
     def _encode(self, slot: int, key: bool) -> bytes:
-        picture = np.full((48 * 3 // 2, 64), slot % 200 + 20, np.uint8)
-        frame = av.VideoFrame.from_ndarray(picture, "yuv420p")
-        frame.pts, frame.pict_type = slot, PictureType.I if key else PictureType.NONE
-        (packet,) = self._encoder.encode(frame)
-        record = _record(self.start_message, self.camera.index, slot)
-        nal = evidence_nal(record.pack(), record.midpoint_ns, locked=True, codec=Codec.H264)
-        return splice(bytes(packet), nal, Codec.H264)
+        return _access_unit(self._encoder, self.start_message, self.camera.index, slot, key)
 
     def _deliver(self) -> None:
         agent, session = self.agent, self.start_message.session
@@ -148,18 +144,12 @@ class FakeCamera(threading.Thread):
         keys = [at for at, (slot, _, key) in enumerate(self.spool) if key and slot <= resume]
         at = keys[-1] if keys else 0
         stream.sendall(pack_begin(self.spool[at][0]))
-        with av.open(_Writer(stream), "w", format="nut", options=_NUT_OPTIONS) as container:
-            track = container.add_stream("libx264", rate=self.start_message.rate)
-            track.width, track.height, track.pix_fmt = 64, 48, "yuv420p"
-            track.time_base = 1 / self.start_message.rate
+        rate = self.start_message.rate
+        with open_nut(stream.sendall, rate) as (container, track):
             while not (self._is_finished() and at == len(self.spool)) and not self.ended.is_set():
                 self._make_frames()
                 for slot, unit, key in self.spool[at:]:
-                    packet = av.Packet(unit)
-                    packet.stream, packet.time_base = track, 1 / self.start_message.rate
-                    packet.pts = packet.dts = slot
-                    packet.is_keyframe = key
-                    container.mux_one(packet)
+                    container.mux_one(_packet(track, rate, slot, unit, key))
                     at += 1
                 time.sleep(POLL_S)
         stream.shutdown(socket.SHUT_WR)
@@ -379,12 +369,62 @@ _NUT_OPTIONS = {"flush_packets": "1", "write_index": "0"}
 
 
 class _Writer:
-    def __init__(self, stream: socket.socket) -> None:
-        self._stream = stream
+    def __init__(self, write_all: Callable[[bytes], object]) -> None:
+        self._write_all = write_all
 
     def write(self, data: bytes) -> int:
-        self._stream.sendall(data)
+        self._write_all(data)
         return len(data)
+
+
+@contextlib.contextmanager
+def open_nut(write_all: Callable[[bytes], object], rate: Fraction) -> Iterator[tuple[Any, Any]]:
+    """A NUT stream of 64x48 H.264 and its track; time base is one slot."""
+    writer = _Writer(write_all)
+    with av.open(writer, "w", format="nut", options=_NUT_OPTIONS) as container:
+        track = container.add_stream("libx264", rate=rate)
+        track.width, track.height, track.pix_fmt = 64, 48, "yuv420p"
+        track.time_base = 1 / rate
+        yield container, track
+
+
+def _packet(track: Any, rate: Fraction, slot: int, unit: bytes, key: bool) -> av.Packet:
+    packet = av.Packet(unit)
+    packet.stream, packet.time_base = track, 1 / rate
+    packet.pts = packet.dts = slot
+    packet.is_keyframe = key
+    return packet
+
+
+@contextlib.contextmanager
+def streaming_nut(file: IO[bytes], slots: list[int], rate: Fraction, gop: int) -> Iterator[None]:
+    """Write these slots as an agent streams them; the stream ends with the block."""
+    start, encoder = Start(7, 10**18, rate, gop, gop), _encoder(rate)
+
+    def write_all(data: bytes) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the reader may be killed on purpose
+            file.write(data)
+            file.flush()
+
+    with open_nut(write_all, rate) as (container, track):
+        group = -1
+        for slot in slots:
+            key, group = slot // gop != group, slot // gop
+            unit = _access_unit(encoder, start, 0, slot, key)
+            container.mux_one(_packet(track, rate, slot, unit, key))
+        yield
+
+
+def _access_unit(
+    encoder: av.CodecContext, start: Start, camera: int, slot: int, key: bool
+) -> bytes:
+    picture = np.full((48 * 3 // 2, 64), slot % 200 + 20, np.uint8)
+    frame = av.VideoFrame.from_ndarray(picture, "yuv420p")
+    frame.pts, frame.pict_type = slot, PictureType.I if key else PictureType.NONE
+    (packet,) = encoder.encode(frame)
+    record = _record(start, camera, slot)
+    nal = evidence_nal(record.pack(), record.midpoint_ns, locked=True, codec=Codec.H264)
+    return splice(bytes(packet), nal, Codec.H264)
 
 
 def _encoder(rate: Fraction) -> av.CodecContext:
