@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-genlock lint format docs clean
+.PHONY: help setup demo test bench bench-genlock bench-flash bench-audio lint format docs clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 20
@@ -33,6 +33,12 @@ bench: $(STAMP)  ## measure: release error, hot path, streams, latency, audit
 
 bench-genlock: $(STAMP) ## grid error of the genlock on simulated sensors (5 min; ARGS="--minutes 2 --hours 0.5")
 	$(BIN)/python -m bench.genlock $(ARGS)
+
+bench-flash: $(STAMP) ## flash synchronisation on footage of known truth (8 min; ARGS="--only plain --seeds 0")
+	$(BIN)/python -m bench.flash $(ARGS)
+
+bench-audio: $(STAMP) ## audio synchronisation against the truth
+	$(BIN)/python -m bench.audio $(ARGS)
 
 lint: $(STAMP)   ## format check, lint, types, import contracts
 	$(BIN)/ruff format --check .
