@@ -3,6 +3,7 @@
 import mmap
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -83,37 +84,35 @@ class RingReader:
 
 def highest_number(ring: "mmap.mmap | memoryview") -> int:
     """The highest number of a whole record in the ring, 0 if it holds none."""
-    events = _records(ring)
-    order = np.argsort(events["number"])[::-1]
-    for index in order:
-        number = int(events["number"][index])
+    numbers = np.frombuffer(ring, EVENT_DTYPE)["number"].copy()
+    for index in np.argsort(numbers)[::-1]:
+        number = int(numbers[index])
         if number == 0:
             return 0
         start = int(index) * EVENT_SIZE
         record = bytes(ring[start : start + EVENT_SIZE])
-        if (number - 1) % len(events) == index and _is_whole(record):
+        if (number - 1) % len(numbers) == index and _is_whole(record):
             return number
     return 0
 
 
 def session_numbers(path: Path) -> dict[int, tuple[int, int]]:
     """Lowest and highest record number of every session that the ring still holds."""
-    with path.open("rb") as file:
-        ring = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-    events = _records(ring)
-    held = events[events["number"] > 0]
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as ring:
+        numbers, sessions = _numbers_and_sessions(ring)
     found = {}
-    for session in np.unique(held["session"]):
-        numbers = held["number"][held["session"] == session]
-        found[int(session)] = (int(numbers.min()), int(numbers.max()))
+    for session in np.unique(sessions[numbers > 0]):
+        held = numbers[(sessions == session) & (numbers > 0)]
+        found[int(session)] = (int(held.min()), int(held.max()))
     return found
 
 
-def _records(ring: "mmap.mmap | memoryview") -> npt.NDArray[np.void]:
-    return np.frombuffer(bytes(ring), EVENT_DTYPE)
+def _numbers_and_sessions(ring: mmap.mmap) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Both columns, copied: a view would keep the map open, a whole copy costs 8 MB."""
+    events = np.frombuffer(ring, EVENT_DTYPE)
+    return events["number"].copy(), events["session"].copy()
 
 
 def _is_whole(record: bytes) -> bool:
-    return bool(
-        EVENT_CHECK.unpack_from(record, CHECK_OFFSET)[0] == zlib.crc32(record[:CHECK_OFFSET])
-    )
+    check = EVENT_CHECK.unpack_from(record, CHECK_OFFSET)[0]
+    return bool(check == zlib.crc32(record[:CHECK_OFFSET]))

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_agent.process.channel import Channel
 
-_PRELOAD = ("edge_agent.capture", "edge_agent.stream")
+_PRELOAD = "edge_agent.process.preload"
 
 
 class InheritedFd:
@@ -36,7 +36,7 @@ def fork_server() -> ForkServerContext:
     It imports what children need, once, and in parallel to its caller: start it early.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(["__main__", *_PRELOAD])
+    context.set_forkserver_preload(["__main__", _PRELOAD])
     ensure_running()
     return context
 
