@@ -23,9 +23,10 @@ The estimator and its numbers are explained in docs/genlock.md.
 """
 
 from capture_protocol.frame import LockState
-from edge_agent.genlock.controller import Command, Genlock, ObservedFrame, PhaseReport
+from edge_agent.genlock.controller import Genlock
 from edge_agent.genlock.headroom import HeadroomError, check_headroom, fastest_safe_rate_hz
 from edge_agent.genlock.rehearsal import Rehearsed, rehearse
+from edge_agent.genlock.report import Command, ObservedFrame, PhaseReport
 
 __all__ = [
     "Command",

@@ -1,14 +1,15 @@
 """The genlock controller: estimate, look past the control delay, choose a whole number of lines."""
 
 from fractions import Fraction
-from typing import NamedTuple, Protocol
 
 from capture_protocol.frame import LockState
 from edge_agent.genlock.estimator import PhaseEstimator
+from edge_agent.genlock.grid_period import GridPeriod
 from edge_agent.genlock.headroom import check_headroom
 from edge_agent.genlock.lock import LockDetector
 from edge_agent.genlock.outliers import OutlierWatch
 from edge_agent.genlock.plan import FramePlan
+from edge_agent.genlock.report import Command, ObservedFrame, PhaseReport
 from edge_agent.sensor import FrameDurationLimits, SensorMode
 
 _NS_PER_S = 1_000_000_000
@@ -19,61 +20,6 @@ _MISFIT_LINES = 0.25  # a duration this far from whole lines is not rounding to 
 _MISFIT_MEMORY = 1 / 32  # frames
 _MISFIT_LIMIT = 0.25  # share of frames whose duration is not a whole number of lines
 _LONGEST_PULL_NS = 1e9  # a late sensor that cannot catch up within this lets one slot pass
-_GRID_RATE_MEMORY = 1 / 64  # frames to learn the grid's period in monotonic time
-_GRID_RATE_TOLERANCE = 500e-6  # a larger change between two slots is a step of the rig's clock
-
-
-class ObservedFrame(Protocol):
-    """What the genlock needs of a delivered frame; times in ns, stamps monotonic."""
-
-    @property
-    def sequence(self) -> int:
-        """Sensor frame number; gaps are lost frames."""
-
-    @property
-    def cookie(self) -> int:
-        """Cookie of the command whose request this frame fills."""
-
-    @property
-    def frame_start_ns(self) -> int:
-        """Stamp of the frame start."""
-
-    @property
-    def exposure_ns(self) -> int:
-        """Exposure time of this frame."""
-
-    @property
-    def frame_duration_ns(self) -> int:
-        """Nominal time to the next frame start; 0 if the camera does not tell."""
-
-
-class Command(NamedTuple):
-    """What to put into the next request."""
-
-    cookie: int
-    """Identifies the command; the frame that fills the request must bring it back."""
-    limits: FrameDurationLimits
-    """Both limits are equal: exactly one frame length is allowed."""
-    lines: int
-    """The same frame length in lines."""
-
-
-class PhaseReport(NamedTuple):
-    """What is known about one frame's place on the grid."""
-
-    state: LockState
-    phase_error_ns: float
-    """Estimated exposure midpoint of the middle row minus the nearest Tn."""
-    uncertainty_ns: float
-    """Bound (99 %) of that estimate's error; a constant latency of the stamps cannot be seen."""
-    frame_start_ns: int
-    """Estimated frame start: the stamp without its jitter."""
-    midpoint_ns: int
-    """Estimated exposure midpoint of the middle row, monotonic."""
-    outlier: bool
-    """The stamp was too far from the prediction to be believed."""
-    rate_ppm: float
-    """How much slower than nominal the sensor runs, against the monotonic clock."""
 
 
 class Genlock:
@@ -88,10 +34,9 @@ class Genlock:
     ) -> None:
         check_headroom(mode, rate_hz)
         self.mode = mode
-        self._period_ns = float(_NS_PER_S / rate_hz)
-        self._slot_period_ns = self._period_ns  # the same on the monotonic clock, as learned
+        self._period = GridPeriod(float(_NS_PER_S / rate_hz))
         delay = mode.vblank_delay if vblank_delay is None else vblank_delay
-        self._plan = FramePlan(delay, round(self._period_ns / mode.line_time_ns))
+        self._plan = FramePlan(delay, round(self._period.nominal_ns / mode.line_time_ns))
         self._estimator = PhaseEstimator()
         self._detector = LockDetector(mode.line_time_ns)
         self._outliers = OutlierWatch()
@@ -101,7 +46,7 @@ class Genlock:
         self._seen = False
         self._last_sequence = 0
         self._target_ns = -mode.midpoint_offset_ns(0.0)
-        self._report = PhaseReport(LockState.FREE, 0.0, self._period_ns, 0, 0, False, 0.0)
+        self._report = PhaseReport(LockState.FREE, 0.0, self._period.nominal_ns, 0, 0, False, 0.0)
 
     @property
     def state(self) -> LockState:
@@ -149,9 +94,9 @@ class Genlock:
         self._silent_slots += 1
         if not self._seen:
             return self._report
-        silent_ns = self._silent_slots * self._period_ns
+        silent_ns = self._silent_slots * self._period.nominal_ns
         sigma_ns = self._estimator.sigma_after_ns(silent_ns)
-        if sigma_ns > _HOPELESS_PERIODS * self._period_ns:
+        if sigma_ns > _HOPELESS_PERIODS * self._period.nominal_ns:
             state = self._detector.reset()
         else:
             state = self._detector.judge(self._report.phase_error_ns, sigma_ns, trusted=False)
@@ -174,11 +119,11 @@ class Genlock:
         """
         line_ns = self._line_ns()
         if not self._plan.lengths:
-            return self._clamp(self._period_ns / line_ns)
+            return self._clamp(self._period.nominal_ns / line_ns)
         error_ns = self._settled_error_ns()
         if self._too_late(error_ns):
-            error_ns -= self._slot_period_ns
-        return self._clamp((self._slot_period_ns - error_ns) / line_ns)
+            error_ns -= self._period.ns
+        return self._clamp((self._period.ns - error_ns) / line_ns)
 
     def _line_ns(self) -> float:
         return self.mode.line_time_ns * (1 + self._estimator.rate)
@@ -186,28 +131,24 @@ class Genlock:
     def _settled_error_ns(self) -> float:
         """Return the phase error that all commands so far lead to."""
         settled = self._plan.lengths
-        ahead_ns = sum(settled) * self._line_ns() - len(settled) * self._slot_period_ns
-        return self._wrap(self._estimator.phase_ns + ahead_ns - self._target_ns)
+        ahead_ns = sum(settled) * self._line_ns() - len(settled) * self._period.ns
+        return self._period.wrap(self._estimator.phase_ns + ahead_ns - self._target_ns)
 
     def _largest_coming_ns(self) -> float:
         """Return the largest phase error on the way through all commands so far."""
         line_ns, error_ns, largest_ns = self._line_ns(), 0.0, 0.0
         start_ns = self._estimator.phase_ns - self._target_ns
         for lines in self._plan.lengths:
-            error_ns += lines * line_ns - self._slot_period_ns
-            largest_ns = max(largest_ns, abs(self._wrap(start_ns + error_ns)))
+            error_ns += lines * line_ns - self._period.ns
+            largest_ns = max(largest_ns, abs(self._period.wrap(start_ns + error_ns)))
         return largest_ns
 
     def _too_late(self, error_ns: float) -> bool:
-        gain_ns = self._period_ns - self.mode.shortest_frame_ns
-        return error_ns / gain_ns * self._period_ns > _LONGEST_PULL_NS
+        gain_ns = self._period.nominal_ns - self.mode.shortest_frame_ns
+        return error_ns / gain_ns * self._period.nominal_ns > _LONGEST_PULL_NS
 
     def _clamp(self, lines: float) -> int:
         return min(max(round(lines), self.mode.shortest_lines), self.mode.longest_lines)
-
-    def _wrap(self, phase_ns: float) -> float:
-        """Return the phase against the nearest slot."""
-        return phase_ns - self._slot_period_ns * round(phase_ns / self._slot_period_ns)
 
     def _begin(self, frame_start_ns: int, slot_ns: int) -> None:
         self._slot_ns, self._seen = slot_ns, True
@@ -236,28 +177,20 @@ class Genlock:
 
         The slot of a stamp that lies is not near the predicted frame: whole periods then serve.
         """
-        phase_ns, period_ns = self._estimator.phase_ns, self._slot_period_ns
+        phase_ns, period_ns = self._estimator.phase_ns, self._period.ns
         moved_ns = slot_ns - self._slot_ns
         if abs(phase_ns - moved_ns) > 2 * period_ns:
             moved_ns = round(period_ns * round(phase_ns / period_ns))
         else:
-            self._learn_period(moved_ns)
+            self._period.learn(moved_ns)
         self._estimator.phase_ns -= moved_ns
         return self._slot_ns + moved_ns
 
-    def _learn_period(self, moved_ns: int) -> None:
-        slots = round(moved_ns / self._period_ns)
-        if slots < 1:
-            return
-        period_ns = moved_ns / slots
-        if abs(period_ns - self._period_ns) < _GRID_RATE_TOLERANCE * self._period_ns:
-            self._slot_period_ns += _GRID_RATE_MEMORY * (period_ns - self._slot_period_ns)
-
     def _uncounted_ns(self, innovation_ns: float) -> float:
         """Follow a stamp that is late by whole frames: frames were lost and not counted."""
-        frames = round(innovation_ns / self._slot_period_ns)
+        frames = round(innovation_ns / self._period.ns)
         spread_ns = self._estimator.gate_ns + 2 * frames * self.mode.line_time_ns
-        if frames < 1 or abs(innovation_ns - frames * self._slot_period_ns) > spread_ns:
+        if frames < 1 or abs(innovation_ns - frames * self._period.ns) > spread_ns:
             return 0.0
         skipped_ns = self._plan.skip(frames) * self._line_ns()
         self._estimator.phase_ns += skipped_ns
@@ -283,7 +216,7 @@ class Genlock:
 
     def _judge(self, believed: bool) -> PhaseReport:
         estimator = self._estimator
-        error_ns = self._wrap(estimator.phase_ns - self._target_ns)
+        error_ns = self._period.wrap(estimator.phase_ns - self._target_ns)
         sigma_ns = estimator.sigma_ns
         coming_ns = 0.0 if self.state is LockState.LOCKED else self._largest_coming_ns()
         state = self._detector.judge(error_ns, sigma_ns, believed, coming_ns)

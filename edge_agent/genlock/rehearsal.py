@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from capture_protocol.grid import Grid
-from edge_agent.genlock.controller import Genlock, PhaseReport
+from edge_agent.genlock.controller import Genlock
+from edge_agent.genlock.report import PhaseReport
 from edge_agent.sensor import Frame, FreeRunningSensor, Request
 
 _QUEUE_DEPTH = 3  # requests kept ahead, so that the queue never runs empty while pulling

@@ -87,8 +87,9 @@ def _port(status: ClockStatus, role: Role) -> Finding:
     if state is wanted or (status.is_grandmaster and role is Role.GRANDMASTER):
         return _ok("port state", f"{state} on {status.interface or 'its interface'}")
     if state is None:
-        return Finding("port state", Verdict.FAILED, "ptp4l does not tell its port state",
-                       "restart ptp4l")  # fmt: skip
+        return Finding(
+            "port state", Verdict.FAILED, "ptp4l does not tell its port state", "restart ptp4l"
+        )
     mend = _PORT_MENDS.get(state, "wait, then read `journalctl -u ptp4l@<interface>`")
     return Finding("port state", Verdict.FAILED, f"{state}, not {wanted}", mend)
 
@@ -97,8 +98,9 @@ def _grandmaster(status: ClockStatus, role: Role) -> Finding:
     if role is Role.GRANDMASTER or status.grandmaster:
         text = f"{status.grandmaster or 'this node'}, {status.steps_removed} steps away"
         return _ok("grandmaster", text)
-    return Finding("grandmaster", Verdict.FAILED, "no grandmaster is known",
-                   "start ptp4l on the grandmaster")  # fmt: skip
+    return Finding(
+        "grandmaster", Verdict.FAILED, "no grandmaster is known", "start ptp4l on the grandmaster"
+    )
 
 
 def _stamping(evidence: ClockEvidence, status: ClockStatus) -> Finding:
@@ -127,8 +129,12 @@ def _stamping(evidence: ClockEvidence, status: ClockStatus) -> Finding:
 def _realtime(evidence: ClockEvidence, status: ClockStatus, role: Role) -> Finding:
     point, driver = "CLOCK_REALTIME", status.driver
     if driver is Driver.SEVERAL:
-        return Finding(point, Verdict.FAILED, f"steered by {driver.value}: {_rivals(evidence)}",
-                       _several_mend(status, role))  # fmt: skip
+        return Finding(
+            point,
+            Verdict.FAILED,
+            f"steered by {driver.value}: {_rivals(evidence)}",
+            _several_mend(status, role),
+        )
     if role is Role.GRANDMASTER:
         return _grandmaster_clock(status)
     if driver is Driver.NTP:
@@ -140,11 +146,19 @@ def _realtime(evidence: ClockEvidence, status: ClockStatus, role: Role) -> Findi
             "systemctl disable --now systemd-timesyncd chrony",
         )
     if driver is Driver.NONE:
-        return Finding(point, Verdict.FAILED, "steered by nothing",
-                       "start phc2sys: systemctl enable --now phc2sys@<interface>")  # fmt: skip
+        return Finding(
+            point,
+            Verdict.FAILED,
+            "steered by nothing",
+            "start phc2sys: systemctl enable --now phc2sys@<interface>",
+        )
     if not status.disciplined:
-        return Finding(point, Verdict.FAILED, f"{driver.value} runs but is not locked",
-                       "wait until it has settled, then read its log")  # fmt: skip
+        return Finding(
+            point,
+            Verdict.FAILED,
+            f"{driver.value} runs but is not locked",
+            "wait until it has settled, then read its log",
+        )
     return _ok(point, f"disciplined by {driver.value}")
 
 
@@ -159,8 +173,12 @@ def _grandmaster_clock(status: ClockStatus) -> Finding:
             "runs free: the cameras agree with each other but not with UTC",
             "enable NTP on the grandmaster: systemctl enable --now systemd-timesyncd",
         )
-    return Finding(point, Verdict.FAILED, f"steered by {driver.value}, though it is the reference",
-                   "run phc2sys from CLOCK_REALTIME to the interface, not back")  # fmt: skip
+    return Finding(
+        point,
+        Verdict.FAILED,
+        f"steered by {driver.value}, though it is the reference",
+        "run phc2sys from CLOCK_REALTIME to the interface, not back",
+    )
 
 
 def _rivals(evidence: ClockEvidence) -> str:
@@ -195,11 +213,19 @@ def _phcs(evidence: ClockEvidence, status: ClockStatus) -> Finding:
 def _phc2sys(status: ClockStatus) -> Finding:
     age_ns = status.phc2sys_age_ns
     if age_ns is None:
-        return Finding("phc2sys", Verdict.WARNING, "runs, but its log could not be read",
-                       "add the agent's user to the group systemd-journal")  # fmt: skip
+        return Finding(
+            "phc2sys",
+            Verdict.WARNING,
+            "runs, but its log could not be read",
+            "add the agent's user to the group systemd-journal",
+        )
     if age_ns > MAX_PHC2SYS_AGE_NS:
-        return Finding("phc2sys", Verdict.FAILED, f"silent for {age_ns / 1e9:.0f} s",
-                       "restart it: systemctl restart phc2sys@<interface>")  # fmt: skip
+        return Finding(
+            "phc2sys",
+            Verdict.FAILED,
+            f"silent for {age_ns / 1e9:.0f} s",
+            "restart it: systemctl restart phc2sys@<interface>",
+        )
     return _ok("phc2sys", f"reported {age_ns / 1e9:.1f} s ago")
 
 
@@ -207,6 +233,10 @@ def _offset(status: ClockStatus) -> Finding:
     text = f"{status.offset_ns:+.0f} ns, path delay {status.path_delay_ns:.0f} ns"
     if abs(status.offset_ns) <= MAX_OFFSET_NS:
         return _ok("offset", text)
-    return Finding("offset", Verdict.FAILED, text,
-                   "wait until the servo has settled; if it stays, look for load on the network "
-                   "or a second master")  # fmt: skip
+    return Finding(
+        "offset",
+        Verdict.FAILED,
+        text,
+        "wait until the servo has settled; if it stays, look for load on the network "
+        "or a second master",
+    )

@@ -289,9 +289,10 @@ def test_every_recorded_data_set_has_its_fields():
 def test_the_recorded_servos_settle_as_their_logs_show():
     text = (RECORDED / "ptp4l-slave-disciplining-vclock-linreg.log").read_text()
     samples = [
-        line.message for line in parse_log(text.splitlines())
+        line.message
+        for line in parse_log(text.splitlines())
         if isinstance(line.message, ServoSample)
-    ]  # fmt: skip
+    ]
     assert samples[0].offset_ns == 350_114_449
     assert [sample.servo_state for sample in samples[:5]] == [0, 0, 0, 1, 2]
     settled = [abs(sample.offset_ns) for sample in samples[40:]]

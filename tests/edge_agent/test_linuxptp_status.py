@@ -60,29 +60,45 @@ def answers(state="SLAVE", stamping="SOFTWARE", offset_ns=-841):
     """What the local ptp4l answers."""
     master = state == "MASTER"
     return (
-        Response(f"{NODE}-0", "TIME_STATUS_NP", {
-            "master_offset": str(offset_ns),
-            "ingress_time": "1795245345471051622",
-            "gmPresent": "false" if master else "true",
-            "gmIdentity": GM,
-        }),
-        Response(f"{NODE}-1", "PORT_DATA_SET", {
-            "portIdentity": f"{NODE}-1",
-            "portState": state,
-            "logSyncInterval": "-3",
-            "logAnnounceInterval": "0",
-            "announceReceiptTimeout": "3",
-        }),
-        Response(f"{NODE}-1", "PORT_PROPERTIES_NP", {
-            "timestamping": stamping,
-            "interface": "eth0",
-        }),
-        Response(f"{NODE}-0", "CURRENT_DATA_SET", {
-            "stepsRemoved": "0" if master else "1",
-            "offsetFromMaster": str(float(offset_ns)),
-            "meanPathDelay": "16031.0",
-        }),
-    )  # fmt: skip
+        Response(
+            f"{NODE}-0",
+            "TIME_STATUS_NP",
+            {
+                "master_offset": str(offset_ns),
+                "ingress_time": "1795245345471051622",
+                "gmPresent": "false" if master else "true",
+                "gmIdentity": GM,
+            },
+        ),
+        Response(
+            f"{NODE}-1",
+            "PORT_DATA_SET",
+            {
+                "portIdentity": f"{NODE}-1",
+                "portState": state,
+                "logSyncInterval": "-3",
+                "logAnnounceInterval": "0",
+                "announceReceiptTimeout": "3",
+            },
+        ),
+        Response(
+            f"{NODE}-1",
+            "PORT_PROPERTIES_NP",
+            {
+                "timestamping": stamping,
+                "interface": "eth0",
+            },
+        ),
+        Response(
+            f"{NODE}-0",
+            "CURRENT_DATA_SET",
+            {
+                "stepsRemoved": "0" if master else "1",
+                "offsetFromMaster": str(float(offset_ns)),
+                "meanPathDelay": "16031.0",
+            },
+        ),
+    )
 
 
 def software(**changes):
@@ -264,8 +280,9 @@ def test_where_a_phc2sys_writes_to(arguments, sink):
 
 def test_daemons_are_found_among_real_processes():
     program = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-    with subprocess.Popen(["/usr/sbin/ptp4l", *program[1:]], executable=program[0],
-                          stdin=subprocess.PIPE) as process:  # fmt: skip
+    with subprocess.Popen(
+        ["/usr/sbin/ptp4l", *program[1:]], executable=program[0], stdin=subprocess.PIPE
+    ) as process:
         names = [daemon.name for daemon in find_daemons(read_processes())]
         assert "ptp4l" in names
         process.stdin.close()
@@ -297,11 +314,22 @@ def test_ptp4l_configuration():
 
 def test_phc2sys_goes_from_the_card_to_the_clock_or_back():
     follower = PtpSetup(Role.FOLLOWER, Stamping.HARDWARE, "eth0")
-    assert phc2sys_arguments(follower, "/etc/p.conf")[2:] == ["-s", "eth0", "-c",
-                                                              "CLOCK_REALTIME", "-w"]  # fmt: skip
+    assert phc2sys_arguments(follower, "/etc/p.conf")[2:] == [
+        "-s",
+        "eth0",
+        "-c",
+        "CLOCK_REALTIME",
+        "-w",
+    ]
     master = dataclasses.replace(follower, role=Role.GRANDMASTER)
-    assert phc2sys_arguments(master, "/etc/p.conf")[2:] == ["-s", "CLOCK_REALTIME", "-c", "eth0",
-                                                            "-O", "0"]  # fmt: skip
+    assert phc2sys_arguments(master, "/etc/p.conf")[2:] == [
+        "-s",
+        "CLOCK_REALTIME",
+        "-c",
+        "eth0",
+        "-O",
+        "0",
+    ]
     assert options(phc2sys_config(follower))["step_threshold"] == "0.001"
     with pytest.raises(InputError, match="software stamps"):
         phc2sys_config(PtpSetup(Role.FOLLOWER, Stamping.SOFTWARE, "eth0"))
@@ -321,8 +349,9 @@ def test_phc2sys_goes_from_the_card_to_the_clock_or_back():
 )
 def test_nothing_strange_gets_into_a_configuration(wrong):
     with pytest.raises(InputError):
-        PtpSetup(**{"role": Role.FOLLOWER, "stamping": Stamping.SOFTWARE, "interface": "eth0",
-                    **wrong})  # fmt: skip
+        PtpSetup(
+            **{"role": Role.FOLLOWER, "stamping": Stamping.SOFTWARE, "interface": "eth0", **wrong}
+        )
 
 
 def fake_program(folder, name, script):
@@ -332,8 +361,12 @@ def fake_program(folder, name, script):
 
 
 def test_pmc_is_asked_on_the_given_socket(tmp_path, monkeypatch):
-    fake_program(tmp_path, "pmc", f'printf "%s\\n" "$@" > {tmp_path}/asked\n'
-                 "printf '\\ta.b.c-0 seq 0 RESPONSE MANAGEMENT CURRENT_DATA_SET\\n'")  # fmt: skip
+    fake_program(
+        tmp_path,
+        "pmc",
+        f'printf "%s\\n" "$@" > {tmp_path}/asked\n'
+        "printf '\\ta.b.c-0 seq 0 RESPONSE MANAGEMENT CURRENT_DATA_SET\\n'",
+    )
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (response,) = query_pmc("/run/mine.sock", domain=3)
     assert response.dataset == "CURRENT_DATA_SET"

@@ -103,9 +103,11 @@ def test_a_command_takes_effect_after_the_control_delay(name):
 
 def test_oscillator_error_stretches_every_frame():
     slow = FreeRunningSensor(
-        MODE, SensorPhysics(ppm=50, wander_ppm=0, stamp_noise_ns=0, tail_probability=0), seed=1,
+        MODE,
+        SensorPhysics(ppm=50, wander_ppm=0, stamp_noise_ns=0, tail_probability=0),
+        seed=1,
         start_ns=0,
-    )  # fmt: skip
+    )
     frames = run(slow, 300)
     nominal = MODE.lines_of(33_333) * MODE.line_time_ns
     measured = statistics.fmean(intervals(frames)[10:])
@@ -201,8 +203,10 @@ def test_the_same_seed_gives_the_same_frames_however_often_it_is_asked(seed, ste
 
 
 def test_sensors_start_at_phases_of_their_own():
-    starts = {run(FreeRunningSensor(MODE, PERFECT, seed=seed, start_ns=0), 1)[0].frame_start_ns
-              for seed in range(20)}  # fmt: skip
+    starts = {
+        run(FreeRunningSensor(MODE, PERFECT, seed=seed, start_ns=0), 1)[0].frame_start_ns
+        for seed in range(20)
+    }
     assert len(starts) == 20
     assert max(starts) - min(starts) > 20_000_000
 
