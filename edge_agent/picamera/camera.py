@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +19,6 @@ _POLL_NS = 500_000
 """An overdue frame is looked for this often."""
 _SILENT_NS = 5_000_000_000
 """A camera that fills no request for so long hangs; a first frame takes about one second."""
-_SPARE_BUFFERS = 2  # one that the worker reads, one between both
 _MAX_U32 = 0xFFFFFFFF
 
 
@@ -51,6 +51,7 @@ class Traits(NamedTuple):
     name: str
     mode: SensorMode
     buffers: int
+    """Half of them are queued ahead, half are for the worker."""
     exposure_us: int
     gain: float
     """Analogue gain, 0: automatic."""
@@ -91,11 +92,13 @@ class PicameraCamera:
 
     shows_instant = False
 
-    def __init__(self, device: Device, traits: Traits, pool: BufferPool, handover: Any) -> None:
-        """Take over an opened device; ``handover`` is closed with it."""
+    def __init__(
+        self, device: Device, traits: Traits, pool: BufferPool, resources: ExitStack
+    ) -> None:
+        """Take over an opened device; ``resources`` are closed after it."""
         self._device, self._traits, self._pool = device, traits, pool
-        self._handover = handover
-        self._depth = traits.buffers - _SPARE_BUFFERS
+        self._resources = resources
+        self._depth = traits.buffers // 2
         self._mode = _within_limits(traits.mode, device.ranges.get("FrameDurationLimits"))
         self._line_time_ns = 0 if self._mode.global_shutter else round(self._mode.line_time_ns)
         self._rate = Fraction(0)
@@ -110,18 +113,19 @@ class PicameraCamera:
             HeadroomError: the sensor mode cannot be steered at this rate.
             CameraError: the camera does not start.
         """
-        self._grid = grid
         if grid.rate == self._rate:
+            self._grid = grid
             return
         genlock = Genlock(self._mode, grid.rate)
         self._stop()
-        self._genlock, self._rate = genlock, grid.rate
+        self._genlock, self._grid, self._rate = genlock, grid, grid.rate
         self._counter = FrameCounter(grid.period_ns)
         self._clock: StampClock | None = None
         self._command: Command | None = None
         self._silent = False
         self._lag_ns = grid.period_ns
-        self._last_stamp_ns = self._alive_ns = time.monotonic_ns()
+        self._last_stamp_ns = self._polled_ns = 0
+        self._alive_ns: int | None = None
         self.settle_ns = (self._depth + 2) * grid.period_ns
         self._device.start(self._traits.controls(self._device.ranges, grid.period_ns))
         self._running = True
@@ -151,8 +155,9 @@ class PicameraCamera:
         Raises:
             CameraError: the camera hangs, or gives frames without a usable time stamp.
         """
+        self._polled_ns = now_ns
         delivered = self._device.completed()
-        if delivered or not self._queued:
+        if delivered or not self._queued or self._alive_ns is None:
             self._alive_ns = now_ns
         elif now_ns - self._alive_ns > _SILENT_NS:
             raise CameraError(
@@ -160,13 +165,13 @@ class PicameraCamera:
                 f"{_SILENT_NS // 1_000_000_000} s",
                 hint="look at its cable and at: dmesg | grep -iE 'csi|imx|unicam|rp1-cfe'",
             )
-        return [self._take(frame) for frame in delivered]
+        return [self._take(frame, now_ns) for frame in delivered]
 
     @property
     def next_due_ns(self) -> int | None:
         """See `Camera.next_due_ns`: a period after the last one, or soon if it is overdue."""
         due_ns = self._last_stamp_ns + self._grid.period_ns + self._lag_ns
-        return max(due_ns, time.monotonic_ns() + _POLL_NS)
+        return max(due_ns, self._polled_ns + _POLL_NS)
 
     @property
     def lock_state(self) -> int:
@@ -187,7 +192,7 @@ class PicameraCamera:
         """See `Camera.close`."""
         self._stop()
         self._device.close()
-        self._handover.close()
+        self._resources.close()
 
     def _stop(self) -> None:
         if self._running:
@@ -196,15 +201,15 @@ class PicameraCamera:
         while self._queued:
             self._pool.give_back(self._queued.popleft()[0])
 
-    def _take(self, delivered: Delivered) -> CameraFrame:
+    def _take(self, delivered: Delivered, now_ns: int) -> CameraFrame:
         """Number the picture, and turn libcamera's metadata into evidence."""
         facts = read_facts(delivered.metadata)
-        stamp_ns = facts.stamp_ns + self._stamp_clock(facts.stamp_ns).to_monotonic_ns
+        stamp_ns = facts.stamp_ns + self._recognise(facts.stamp_ns, now_ns)
         sequence = self._counter.count(stamp_ns, delivered.sequence, facts.frame_duration_ns)
         picture = self._pool.publish(delivered.request)
         cookie = self._forget(delivered.request)
         self._last_stamp_ns = stamp_ns
-        self._lag_ns = min(self._lag_ns, max(time.monotonic_ns() - stamp_ns, 0))
+        self._lag_ns = min(self._lag_ns, max(now_ns - stamp_ns, 0))
         self._silent = False
         observed = Observed(sequence, cookie, stamp_ns, facts.exposure_ns, facts.frame_duration_ns)
         return self._evidence(observed, facts, picture)
@@ -237,11 +242,12 @@ class PicameraCamera:
             self._pool.give_back(buffer)
         raise CameraError(f"camera {self._traits.name} filled a request that was not queued")
 
-    def _stamp_clock(self, stamp_ns: int) -> StampClock:
+    def _recognise(self, stamp_ns: int, now_ns: int) -> int:
+        """What to add to stamps to get CLOCK_MONOTONIC; found out from the first one."""
         if self._clock is None:
-            boottime_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-            self._clock = StampClock.recognise(stamp_ns, time.monotonic_ns(), boottime_ns)
-        return self._clock
+            ahead_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+            self._clock = StampClock.recognise(stamp_ns, now_ns, now_ns + ahead_ns)
+        return self._clock.to_monotonic_ns
 
 
 def _within_limits(mode: SensorMode, limits: tuple[int, int, Any] | None) -> SensorMode:

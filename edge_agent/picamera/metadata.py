@@ -8,6 +8,8 @@ from edge_agent.camera.contract import CameraError
 
 _LONGEST_WAY_NS = 2_000_000_000
 """A first frame is younger than this when it comes out of the pipeline."""
+_READ_BEFORE_NS = 50_000_000
+"""The clocks may have been read so long before the frame arrived."""
 _SAME_CLOCK_NS = 1_000_000
 """Two clocks that differ by less agree: the difference is the time between the readings."""
 
@@ -75,9 +77,9 @@ class StampClock:
             CameraError: the stamp is of neither clock.
         """
         ahead_ns = boottime_ns - monotonic_ns
-        if 0 <= monotonic_ns - stamp_ns < _LONGEST_WAY_NS:
+        if -_READ_BEFORE_NS <= monotonic_ns - stamp_ns < _LONGEST_WAY_NS:
             return cls("CLOCK_MONOTONIC", 0)
-        if 0 <= boottime_ns - stamp_ns < _LONGEST_WAY_NS:
+        if -_READ_BEFORE_NS <= boottime_ns - stamp_ns < _LONGEST_WAY_NS:
             return cls("CLOCK_BOOTTIME", -ahead_ns if ahead_ns > _SAME_CLOCK_NS else 0)
         raise CameraError(
             f"SensorTimestamp {stamp_ns} is neither of CLOCK_MONOTONIC ({monotonic_ns}) nor of "

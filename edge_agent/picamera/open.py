@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,9 +92,14 @@ def _assemble(
     device = PicameraDevice(picam2, libcamera.controls.FrameDurationLimits, submit)
     _require_size(device.layout, config)
     buffers = device.buffers
-    board = Board(os.memfd_create(f"pictures-{config.name}"), len(buffers))
+    with ExitStack() as resources:
+        board = Board(os.memfd_create(f"pictures-{config.name}"), len(buffers))
+        resources.callback(board.close)
+        name = socket_name(folder, config.name)
+        handover = HandoverServer(name, device.layout, [board.fd, *buffers])
+        resources.callback(handover.close)
+        kept = resources.pop_all()
     pool = BufferPool(board, first_number=time.time_ns())
-    handover = HandoverServer(socket_name(folder, config.name), device.layout, [board.fd, *buffers])
     traits = Traits(
         name=config.name,
         mode=mode,
@@ -103,7 +109,7 @@ def _assemble(
         sensor_delay_ns=round(wish.delay_us * 1000),
         flags=int(FrameFlag.NONE if submit is None else FrameFlag.SIMULATED),
     )
-    return PicameraCamera(device, traits, pool, handover)
+    return PicameraCamera(device, traits, pool, kept)
 
 
 def _read_options(config: NodeCamera) -> _Wish:
