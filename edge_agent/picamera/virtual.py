@@ -40,6 +40,11 @@ def virtual_mode(width: int, height: int, shortest_us: int) -> SensorMode:
     )
 
 
+def programmed_ns(limits: FrameDurationLimits) -> int:
+    """The frame length for these limits: whole lines, floored as libcamera does."""
+    return limits.min_us // _LINE_US * _LINE_US * _US
+
+
 class FrameClock:
     """When a free-running sensor starts its frames: pure, told the commands, asked for times."""
 
@@ -93,7 +98,7 @@ class Pacer:
             return None
         request, limits = self._waiting.popleft()
         self._queue(request)
-        return limits.min_us * _US
+        return programmed_ns(limits)
 
 
 class PacedSubmit:
@@ -110,7 +115,7 @@ class PacedSubmit:
         """See `device.Submit`."""
         if self._pacer is None:
             camera = self._picam2.camera
-            self._pacer = Pacer(camera.queue_request, limits.min_us * _US, self._ppm)
+            self._pacer = Pacer(camera.queue_request, programmed_ns(limits), self._ppm)
         self._pacer.submit(request, limits)
 
     def stop(self) -> None:
