@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multiview.errors import SourceError, SourceOpenError
+from multiview.errors import SourceError
 from multiview.live._packet import FrameStatus
 from multiview.live._stamp import Stamp
 
@@ -20,6 +20,7 @@ class Camera:
         self._max_read_errors = max_read_errors
         self._errors = 0
         self._connections = 0
+        self._connected = False
         self._time: tuple[int, int] | None = None
 
     @property
@@ -37,6 +38,7 @@ class Camera:
     def connected(self) -> None:
         """A connection was made; that it works is told by its first frame."""
         self._connections += 1
+        self._connected = True
 
     def took(self, stamp: Stamp, damaged: bool) -> bool:
         """A frame came; returns whether its time does not compare to that of frames before."""
@@ -53,7 +55,8 @@ class Camera:
     def failed(self, error: SourceError) -> None:
         """The connection broke, or could not be made."""
         self._count(str(error))
-        self.broken |= isinstance(error, SourceOpenError)
+        self.broken |= not self._connected
+        self._connected = False
 
     def exclude(self, reason: str) -> None:
         """Leave the camera out until its times start anew."""

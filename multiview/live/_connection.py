@@ -201,8 +201,9 @@ class Connection:
     def _take_reports(self, packet: VideoPacket, source_ns: int, arrival_ns: int) -> None:
         for side_data in packet.iter_sidedata():
             if side_data.data_type == "rtcp_sr":
+                report = Report.from_bytes(bytes(side_data))
                 start_us = self._container.start_time_realtime
-                point = self._reports.read(Report.from_bytes(bytes(side_data)), start_us)
+                point = self._reports.read(report, start_us, arrival_ns)
                 if point is not None:
                     self._stamper.report(point, arrival_ns, source_ns)
 

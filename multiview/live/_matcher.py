@@ -221,7 +221,7 @@ def closest_together(
 
     As many cameras as possible have a frame; of equal spreads the one nearer to the tick counts.
     """
-    lows = {tick_ns} | {before.time_ns for before, _ in candidates if before is not None}
+    lows = {tick_ns + 1} | {before.time_ns for before, _ in candidates if before is not None}
 
     def choice(low_ns: int) -> list[Timed[ItemT] | None]:
         return [

@@ -20,8 +20,8 @@ NTP_TO_UNIX_S = 2_208_988_800
 """From 1900 to 1970."""
 ERA_S = 1 << 32
 """NTP seconds wrap in 2036 (RFC 5905, section 6): small ones belong to the era after it."""
-PLAUSIBLE_SINCE_NS = 946_684_800 * NS_PER_S
-"""2000: a sender that tells an earlier time counts from its own start (RFC 3550 allows it)."""
+NO_CLOCK_NS = 366 * 86_400 * NS_PER_S
+"""A sender that is a year off has no clock: it counts from its own start (RFC 3550 allows it)."""
 
 _REPORT = struct.Struct("@IQIII")
 """AVRTCPSenderReport: SSRC, NTP time, RTP time, packets and bytes sent."""
@@ -67,14 +67,16 @@ class ReportReader:
         self._last: Report | None = None
         self._ticks = 0
 
-    def read(self, report: Report, start_us: int | None) -> ClockPoint | None:
+    def read(self, report: Report, start_us: int | None, arrival_ns: int) -> ClockPoint | None:
         """The point a report tells; None for a repeated one or a sender without a clock.
 
-        ``start_us`` is the Unix time (µs) of stream time 0 by the first report.
+        ``start_us`` is the Unix time (µs) of stream time 0 by the first report, ``arrival_ns``
+        that of the receiver.
         Raises StreamBrokenError when another sender took over.
         """
         last = self._last
-        if report == last or report.utc_ns < PLAUSIBLE_SINCE_NS or start_us is None:
+        has_clock = abs(report.utc_ns - arrival_ns) < NO_CLOCK_NS
+        if report == last or not has_clock or start_us is None:
             return None
         if last is None:
             elapsed_us = Fraction(report.utc_ns, NS_PER_US) - start_us

@@ -17,7 +17,7 @@ REPORTS_KEPT = 32
 """At the usual 5 s between reports 160 s: long enough for the rate, short enough for its wander."""
 PRIOR_NOISE_NS = 500_000.0
 """Of a report, before it is known: cameras read their clock some 0.1 ms beside the stamp."""
-PRIOR_WEIGHT = 2.0
+PRIOR_WEIGHT = 3.0
 """How many reports the prior noise counts for."""
 PRIOR_DRIFT = 1e-4
 """Standard deviation of a crystal's rate before it is known: the worst are good to 100 ppm."""
@@ -161,7 +161,8 @@ def fit(points: Sequence[ClockPoint]) -> Timeline:
     normal = design.T @ design + prior
     solution = np.linalg.solve(normal, design.T @ (offsets / PRIOR_NOISE_NS))
     residuals = offsets / PRIOR_NOISE_NS - design @ solution
-    noise = (PRIOR_WEIGHT + residuals @ residuals) / (PRIOR_WEIGHT + len(points))
+    degrees = PRIOR_WEIGHT + len(points) - design.shape[1]  # what the fit itself did not use up
+    noise = (PRIOR_WEIGHT + residuals @ residuals) / degrees
     scale = np.diag([PRIOR_NOISE_NS, 1.0, 0.0])[:, :2]
     covariance = noise * scale @ np.linalg.inv(normal) @ scale.T
     covariance[0, 0] += TICK_NOISE_NS**2

@@ -96,7 +96,13 @@ class StreamSynchronizer:
         options: LiveOptions | None = None,
         max_lateness_s: float = 0.5,
     ) -> None:
-        _check(cams, max_initial_stream_offset, max_read_errors, frame_packet_buffer_maxsize)
+        _check(
+            cams,
+            max_initial_stream_offset,
+            max_read_errors,
+            frame_packet_buffer_maxsize,
+            max_lateness_s,
+        )
         self._max_offset_ns = round(max_initial_stream_offset * NS_PER_S)
         self._matcher: Matcher[LiveFrame] = Matcher(len(cams), round(max_lateness_s * NS_PER_S))
         self._packets: PacketBuffer[_Waiting] = PacketBuffer(frame_packet_buffer_maxsize)
@@ -262,7 +268,11 @@ def _part(camera: Camera, timed: Timed[LiveFrame] | None) -> LiveFrame | FrameSt
 
 
 def _check(
-    cams: Sequence[Mapping[str, str]], max_offset: float, max_errors: int, maxsize: int
+    cams: Sequence[Mapping[str, str]],
+    max_offset: float,
+    max_errors: int,
+    maxsize: int,
+    max_lateness_s: float,
 ) -> None:
     if not 1 <= len(cams) <= MAX_CAMERAS:
         raise InputError(f"give 1 to {MAX_CAMERAS} cameras, not {len(cams)}")
@@ -274,6 +284,8 @@ def _check(
             )
     if not 0 < max_offset < float("inf"):
         raise InputError(f"max_initial_stream_offset is a positive time, not {max_offset} s")
+    if not 0 <= max_lateness_s < float("inf"):
+        raise InputError(f"max_lateness_s is a time, not {max_lateness_s} s")
     if max_errors < 0:
         raise InputError(f"max_read_errors is 0 or more, not {max_errors}")
     if maxsize != -1 and maxsize < 1:
