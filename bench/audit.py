@@ -31,6 +31,7 @@ from capture_protocol.events import (
 from capture_protocol.frame import FRAME_DTYPE, RECORD_VERSION
 from capture_protocol.rig import AuditSection, CameraConfig
 from capture_protocol.session import (
+    STAGES,
     CameraEntry,
     LogEntry,
     Manifest,
@@ -39,7 +40,6 @@ from capture_protocol.session import (
     SessionFolder,
     SessionPlan,
 )
-from control_server import sealing
 from control_server.audit.files import file_sha256
 from control_server.frames_table import RowCollector, frames_writer
 from control_server.record_times import slot_offsets_ns
@@ -227,7 +227,7 @@ def _manifest(
                 records=path.stat().st_size // EVENT_SIZE,
             )
             for name in names
-            for stage in sealing.STAGES
+            for stage in STAGES
             for path in [folder.event_log(name, stage)]
         ],
     )

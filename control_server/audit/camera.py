@@ -119,6 +119,7 @@ def _result(
 ) -> CameraResult:
     files = session.sealed_files(camera.name)
     target_ns = np.array(records["slot_time_ns"])
+    on_time = ~times.late  # a single late frame would tilt the fitted line
     return CameraResult(
         name=camera.name,
         slots=session.slots,
@@ -131,7 +132,7 @@ def _result(
         frame_start_error=spread(records["frame_start_ns"] - target_ns),
         grid_error=spread(times.grid_error_ns),
         interval_jitter=spread(interval_errors_ns(times.slots, times.grid_error_ns)),
-        drift_ppm=drift_ppm(times.grid_error_ns, target_ns),
+        drift_ppm=drift_ppm(times.grid_error_ns[on_time], target_ns[on_time]),
         clock=examine_clock(records, capture),
         parts=len({entry.part for entry in files}),
         segments=len(files),

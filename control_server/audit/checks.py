@@ -175,7 +175,7 @@ def _timing_checks(found: Findings) -> Iterable[Check]:
     yield _p99(
         "skew",
         "Skew p99",
-        {"all cameras": found.skew},
+        {"Between cameras": found.skew},
         limits.skew_p99_us,
         "No slot has frames of two cameras.",
     )
@@ -189,6 +189,7 @@ def _p99(
     if not known:
         return Check(name=name, title=title, verdict=Verdict.SKIPPED, sentence=nothing)
     worst = max(known, key=lambda camera: known[camera].p99_ns)
+    label = f"Worst is {worst}" if len(spreads) > 1 else worst
     p50, p99, largest = (
         value / NS_PER_US
         for value in (known[worst].p50_ns, known[worst].p99_ns, known[worst].max_ns)
@@ -200,7 +201,7 @@ def _p99(
         measured=p99,
         limit=limit_us,
         unit="µs",
-        sentence=f"Worst is {worst}: p50 {p50:.1f}, p99 {p99:.1f}, max {largest:.1f} µs.",
+        sentence=f"{label}: p50 {p50:.1f}, p99 {p99:.1f}, max {largest:.1f} µs.",
     )
 
 

@@ -23,16 +23,15 @@ def render_result(result: AuditResult) -> RenderableType:
         (f" {HEADLINES[result.verdict]} ", f"reverse {style}"),
         f" session {result.session}: {result.sentence}",
     )
-    return Group(_cameras(result.cameras), _checks(result.checks), headline)
+    return Group(_cameras(result.cameras), "", _checks(result.checks), "", headline)
 
 
 def _cameras(cameras: list[CameraResult]) -> Table:
-    table = Table(title="Cameras", title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("camera")
-    for column in ("slots", "delivered", "late", "missing"):
-        table.add_column(column, justify="right")
-    table.add_column("lost at")
-    for column in ("grid p50", "p99", "max µs", "release p99 µs", "drift ppm", "clock ± µs"):
+    table.add_column("delivered", justify="right")
+    table.add_column("missing", justify="right")
+    for column in ("late", "grid µs p50", "p99", "max", "release p99", "drift ppm", "clock ±"):
         table.add_column(column, justify="right")
     for camera in cameras:
         table.add_row(*_camera_row(camera))
@@ -40,17 +39,15 @@ def _cameras(cameras: list[CameraResult]) -> Table:
 
 
 def _camera_row(camera: CameraResult) -> tuple[str, ...]:
-    grid, uncertainty = camera.grid_error, camera.clock.uncertainty
+    uncertainty = camera.clock.uncertainty
     return (
         camera.name,
-        str(camera.slots),
-        str(camera.delivered),
+        f"{camera.delivered}/{camera.slots}",
+        lost_at(camera) or "0",
         str(camera.late),
-        str(camera.missing.total),
-        lost_at(camera) or "–",
-        *(_us(value) for value in _percentiles(grid)),
+        *(_us(value) for value in _percentiles(camera.grid_error)),
         _us(camera.release_error.p99_ns if camera.release_error else None),
-        "–" if camera.drift_ppm is None else f"{camera.drift_ppm:+.3f}",
+        "–" if camera.drift_ppm is None else f"{camera.drift_ppm:+.2f}",
         _us(uncertainty.max_ns if uncertainty else None),
     )
 
@@ -72,21 +69,15 @@ def _us(value_ns: int | None) -> str:
 
 
 def _checks(checks: list[Check]) -> Table:
-    table = Table(title="Checks", title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
-    table.add_column("check")
-    table.add_column("measured", justify="right")
-    table.add_column("limit", justify="right")
-    table.add_column("what was found")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(no_wrap=True)
+    table.add_column()
     for check in checks:
         mark, style = MARKS[check.verdict]
-        table.add_row(
-            f"[{style}]{mark}[/]",
-            check.title,
-            quantity(check.measured, check.unit),
-            quantity(check.limit, check.unit),
-            escape(check.sentence),
-        )
+        limit = quantity(check.limit, check.unit) if check.limit else ""
+        allowed = f" [dim](limit {limit})[/]" if limit else ""
+        table.add_row(f"[{style}]{mark}[/]", check.title, escape(check.sentence) + allowed)
     return table
 
 
@@ -94,5 +85,5 @@ def quantity(value: float | None, unit: str) -> str:
     """A measured value with its unit; counts as whole numbers."""
     if value is None:
         return ""
-    number = f"{value:.1f}" if unit == "µs" else f"{value:.0f}"
-    return f"{number} {unit}"
+    decimals = 1 if unit == "µs" and value < 100 else 0  # below that, tenths are of interest
+    return f"{value:,.{decimals}f} {unit}"
