@@ -4,11 +4,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from capture_protocol import EnvironmentLackError
 from control_server.command_link import FOLDER_MODE, call, is_served
 from control_server.errors import ServerAwayError
 from control_server.place import RigPlace
@@ -33,8 +33,8 @@ def ensure_served(place: RigPlace) -> None:
     """Start the manager's process if it does not run.
 
     Raises:
-        EnvironmentLackError: it does not start; the message is its own.
-        ServerAwayError: systemd should run it, and it does not.
+        ServerAwayError: it does not start (the message and exit code are its own), or systemd
+            should run it and does not.
     """
     place.runtime.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     if is_served(place.runtime):
@@ -68,6 +68,18 @@ def _wait_until_served(place: RigPlace, process: "subprocess.Popen[bytes]") -> N
         if ended:
             break
         time.sleep(POLL_S)
-    log = place.runtime / LOG_NAME
-    words = log.read_text(errors="replace").strip().rpartition("\n")[2]
-    raise EnvironmentLackError(f"the manager's process does not start: {words}", hint=f"see {log}")
+    raise _start_error(place.runtime / LOG_NAME, ended)
+
+
+def _start_error(log: Path, ended: int | None) -> ServerAwayError:
+    """What the process said before it ended, with its own exit code."""
+    if ended is None:
+        return ServerAwayError(
+            f"the manager's process has not answered for {START_WAIT_S:.0f} s", hint=f"see {log}"
+        )
+    said = log.read_text(errors="replace").rpartition("manager: ")[2].strip()
+    error = ServerAwayError(
+        f"the manager's process does not start: {said}", hint=f"more is in {log}"
+    )
+    error.exit_code = ended
+    return error

@@ -96,7 +96,7 @@ def parse_utc(text: str) -> int:
     """
     try:
         return int(Decimal(text) * NS_PER_S)
-    except InvalidOperation:
+    except (InvalidOperation, ValueError, OverflowError):
         pass
     try:
         time = datetime.fromisoformat(text)

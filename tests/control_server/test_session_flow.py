@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,16 @@ import pytest
 
 from capture_protocol import Manifest, SegmentName, TuttiError
 from capture_protocol.control import Sealed
-from capture_protocol.handshake import Verdict
+from capture_protocol.handshake import (
+    CHALLENGE_SIZE,
+    WELCOME_SIZE,
+    Hello,
+    Verdict,
+    pack_hello,
+    unpack_challenge,
+    unpack_welcome,
+)
+from control_server.local_supervisor import MAX_WAITING
 from control_server.segment_scan import scan_segment
 from tests.support.served_rig import ServedRig, wait_until
 
@@ -229,16 +239,36 @@ def test_full_storage_refuses_video_and_says_so(tmp_path: Path) -> None:
         assert stopped["cameras"][0]["missing"] == 0
 
 
+def hello_with_wrong_key(rig: ServedRig) -> Verdict:
+    port = rig.place.config.server.stream_port
+    with socket.create_connection(("127.0.0.1", port), 5) as stream:
+        nonce = unpack_challenge(stream.recv(CHALLENGE_SIZE, socket.MSG_WAITALL))
+        stream.sendall(pack_hello(Hello(rig.place.config.rig_id, 1, 0), nonce, b"\1" * 32))
+        return unpack_welcome(stream.recv(WELCOME_SIZE, socket.MSG_WAITALL))[0]
+
+
 def test_strangers_are_counted_and_change_nothing(tmp_path: Path) -> None:
-    with ServedRig(tmp_path, nodes=2) as rig:
+    with ServedRig(tmp_path, nodes=1) as rig:
         rig.add_agents()
         rig.start()
-        stranger = rig.add_agent(0, rig_key=b"\1" * 32)
-        del stranger
+        server = rig.place.config.server
+        assert [hello_with_wrong_key(rig) for _ in range(3)] == [Verdict.FORGED] * 3
+        silent = [socket.create_connection(("127.0.0.1", server.stream_port)) for _ in range(80)]
+        for port in (server.stream_port, server.control_port):
+            with socket.create_connection(("127.0.0.1", port)) as noise:
+                noise.sendall(b"\xff" * 200)
+        for connection in silent:
+            connection.close()
+        wait_until(lambda: rig.status().refused_peers.get("broke_off", 0) > 0, "the counts")
         status = rig.status()
-        assert status.refused_datagrams == {"stale": 4}
+        assert status.refused_peers["forged"] >= 3
+        assert status.refused_peers["crowded"] >= 80 - MAX_WAITING
+        assert status.refused_datagrams == {"stale": 2}  # what the agent says it refused
         stopped = rig.stop()
-        assert [camera["missing"] for camera in stopped["cameras"]] == [0, 0]
+        assert stopped["complete"]
+        assert stopped["cameras"] == [
+            {"camera": "cam0", "frames": stopped["last_slot"] + 1, "missing": 0, "parts": 1}
+        ]
 
 
 def test_slots_of_every_file_are_the_manifests(tmp_path: Path) -> None:

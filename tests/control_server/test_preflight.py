@@ -1,0 +1,145 @@
+"""What keeps a session from starting, and what a request comes to. No I/O."""
+
+import time
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capture_protocol import AgentState, ClockSource, DatagramCodec, InputError, Start, StartFlag
+from capture_protocol.control import CameraHealth, ClockHealth, Heartbeat, Register
+from control_server.commands.lifecycle import parse_utc
+from control_server.fleet import Fleet
+from control_server.planning import check_lead, make_plan, wanted_frames, whole_ms
+from control_server.preflight import Surroundings, preflight
+from control_server.requests import StartRequest
+from tests.support.served_rig import rig_config
+
+NOW_NS = 10**12
+RIG = rig_config(2, 1, {})
+MIB = 1 << 20
+
+
+def fleet(**changes: object) -> Fleet:
+    """Two ready nodes; ``changes`` are for node1."""
+    made = Fleet.of(RIG)
+    for node, view in made.nodes.items():
+        change = changes if node == "node1" else {}
+        view.heard_ns = NOW_NS - change.get("age_ns", 0)
+        cameras = change.get("cameras", view.cameras)
+        state = change.get("state", AgentState.IDLE)
+        view.registered = Register(
+            node=node, software="x", cameras=cameras, state=state, datagram_host="h",
+            datagram_port=1,
+        )  # fmt: skip
+        clock = change.get("clock", ClockHealth(source=ClockSource.PTP_HARDWARE))
+        health = [CameraHealth(camera=name, problem=change.get("problem", "")) for name in cameras]
+        view.heartbeat = Heartbeat(node=node, state=state, clock=clock, cameras=health)
+    return made
+
+
+def around(**changes: object) -> Surroundings:
+    settings = {"now_ns": NOW_NS, "free_bytes": 100 * MIB, "storage": "/s", "running_session": 0}
+    return Surroundings(**{**settings, **changes})
+
+
+def complaints(nodes: Fleet, surroundings: Surroundings) -> list[tuple[str, bool]]:
+    failed = preflight(RIG, nodes, surroundings).failed
+    assert all(check.detail for check in failed)
+    return [(check.name, check.forcible) for check in failed]
+
+
+def test_ready_rig_has_no_complaints() -> None:
+    found = preflight(RIG, fleet(), around())
+    assert found.failed == []
+    assert len(found.checks) == 10
+
+
+@pytest.mark.parametrize(
+    ("nodes", "surroundings", "expected"),
+    [
+        (fleet(), around(running_session=7), [("session", False)]),
+        (fleet(), around(free_bytes=16 * MIB), [("storage", False)]),
+        (fleet(age_ns=4 * 10**9), around(), [("node1 heard", True)]),
+        (fleet(state=AgentState.DRAINING), around(), [("node1 idle", True)]),
+        (fleet(clock=ClockHealth()), around(), [("node1 clock", True)]),
+        (fleet(clock=ClockHealth(source=2, problem="lost")), around(), [("node1 clock", True)]),
+        (fleet(problem="no camera"), around(), [("cam1", True)]),
+        (fleet(cameras=["other"]), around(), [("cam1", True)]),
+    ],
+)
+def test_each_complaint(
+    nodes: Fleet, surroundings: Surroundings, expected: list[tuple[str, bool]]
+) -> None:
+    assert complaints(nodes, surroundings) == expected
+
+
+def test_nodes_never_heard_are_the_only_complaint_about_them() -> None:
+    assert complaints(Fleet.of(RIG), around()) == [("node0 heard", True), ("node1 heard", True)]
+
+
+def plan(**request: object) -> tuple[object, DatagramCodec]:
+    codec = DatagramCodec(RIG.rig_id, b"k" * 32)
+    return make_plan(RIG, codec, 5, StartRequest(**request), forced=True), codec
+
+
+def test_plan_and_datagram_say_the_same() -> None:
+    made, codec = plan(frames=90)
+    start = codec.decode(bytes.fromhex(made.start_datagram), time.time_ns())
+    assert start == made.start
+    assert start.flags == StartFlag.FORCED
+    assert (made.frames, made.segment_slots) == (90, 10)
+    assert made.t0_ns % 10**6 == 0
+    lead_ms = (made.t0_ns - time.time_ns()) / 10**6
+    assert 0 < lead_ms <= RIG.session.lead_ms + 1
+    assert [camera.stream_port for camera in made.cameras] == [
+        RIG.server.stream_port,
+        RIG.server.stream_port + 1,
+    ]
+
+
+def test_given_t0_is_kept_to_the_nanosecond() -> None:
+    at_ns = time.time_ns() + 10**10 + 1
+    assert plan(at_ns=at_ns)[0].t0_ns == at_ns
+
+
+@pytest.mark.parametrize(("lead_ns", "text"), [(-1, "in the past"), (10**8, "too near")])
+def test_t0_that_cannot_be_kept_is_refused(lead_ns: int, text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        check_lead(time.time_ns() + lead_ns)
+    check_lead(None)
+    check_lead(time.time_ns() + 10**9)
+
+
+@given(st.floats(0.001, 10**5), st.sampled_from([Fraction(30), Fraction(30000, 1001)]))
+def test_duration_is_the_nearest_number_of_slots(duration_s: float, rate: Fraction) -> None:
+    start = Start(1, 0, rate, 30, 300)
+    frames = wanted_frames(StartRequest(duration_s=duration_s), start)
+    assert frames >= 1
+    assert abs(frames / rate - Fraction(duration_s)) <= 1 / rate
+
+
+@given(st.integers(0, 2**62))
+def test_whole_ms_is_the_next_one(time_ns: int) -> None:
+    assert 0 <= whole_ms(time_ns) - time_ns < 10**6
+    assert whole_ms(time_ns) % 10**6 == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "time_ns"),
+    [
+        ("1970-01-01T00:00:01", 10**9),
+        ("1970-01-01T01:00:00.000001+01:00", 1000),
+        ("2026-05-01T12:00:00Z", 1_777_636_800 * 10**9),
+        ("1777636800.123456789", 1_777_636_800_123_456_789),
+    ],
+)
+def test_utc_is_read_to_the_nanosecond(text: str, time_ns: int) -> None:
+    assert parse_utc(text) == time_ns
+
+
+def test_no_time_is_refused() -> None:
+    for text in ("noon", "nan", "inf"):
+        with pytest.raises(InputError, match="is no time"):
+            parse_utc(text)
