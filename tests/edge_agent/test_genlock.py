@@ -327,6 +327,28 @@ def test_a_wrong_control_delay_is_found_out(declared):
     assert max(abs(frame.true_error_ns) for frame in frames[100:]) < 1.5 * LINE_NS
 
 
+@pytest.mark.parametrize("meaning", ["the interval after", "the interval before", "unknown"])
+def test_whatever_the_reported_duration_means_the_lock_is_the_same(meaning):
+    """libcamera's documentation leaves it open; the learned control delay absorbs it."""
+    sensor, genlock, grid = rig(seed=1)
+    reports, before_ns = [], 0
+    for number in range(400):
+        for frame in sensor.advance(grid.time_ns(number)):
+            told_ns = {
+                "the interval after": frame.frame_duration_ns,
+                "the interval before": before_ns,
+                "unknown": 0,
+            }[meaning]
+            before_ns = frame.frame_duration_ns
+            told = lying(frame, frame.frame_start_ns)._replace(frame_duration_ns=told_ns)
+            slot_ns = grid.time_ns(grid.nearest_slot(genlock.midpoint_ns(told)))
+            reports.append(genlock.observe(told, slot_ns))
+        while sensor.queued < 3:
+            _queue(sensor, grid.time_ns(number), genlock.command())
+    assert {report.state for report in reports[100:]} == {LockState.LOCKED}
+    assert np.percentile([abs(r.phase_error_ns) for r in reports[100:]], 99) < 0.75 * LINE_NS
+
+
 def believing(wrong_ppm):
     """The mode as a data sheet that rounds would give it."""
     return dataclasses.replace(MODE, line_time_ns=LINE_NS * (1 + wrong_ppm * 1e-6))

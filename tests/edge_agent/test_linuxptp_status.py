@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from edge_agent.linuxptp import (
     ClockUncertainty,
     Daemon,
     Driver,
+    PortState,
     PtpSetup,
     Response,
     Role,
@@ -27,6 +29,7 @@ from edge_agent.linuxptp import (
     find_daemons,
     judge,
     parse_log_line,
+    parse_pmc,
     phc2sys_arguments,
     phc2sys_config,
     ptp4l_config,
@@ -34,6 +37,7 @@ from edge_agent.linuxptp import (
     read_processes,
 )
 
+RECORDED = Path(__file__).parents[3] / "shared" / "fixtures" / "linuxptp"
 GM, NODE = "2654a2.fffe.da20e0", "52ad01.fffe.c78f89"
 HARDWARE = Timestamping(
     "eth0",
@@ -290,6 +294,25 @@ def test_daemons_are_found_among_real_processes():
     assert find_daemons([("/usr/bin/python3",), ("/usr/sbin/phc2sys", "-a")]) == (
         Daemon("phc2sys", ("-a",)),
     )
+
+
+@pytest.mark.skipif(not RECORDED.is_dir(), reason=f"no recorded outputs at {RECORDED}")
+def test_status_of_the_recorded_nodes():
+    """A follower with free_running 1 looks healthy and is not; its grandmaster is."""
+    recorded = {
+        name: ClockEvidence(
+            tuple(parse_pmc((RECORDED / f"pmc-{name}.txt").read_text())), SOFTWARE, daemons=(PTP4L,)
+        )
+        for name in ("gm", "pi1")
+    }
+    follower = derive_status(recorded["pi1"])
+    assert follower.port_state is PortState.UNCALIBRATED
+    assert (follower.grandmaster, follower.interface) == (GM, "eth0")
+    assert not follower.disciplined
+    assert "free_running" in failed(recorded["pi1"])["port state"][1]
+    master = derive_status(recorded["gm"])
+    assert (master.is_grandmaster, master.disciplined, master.steps_removed) == (True, True, 0)
+    assert failed(recorded["gm"], Role.GRANDMASTER).keys() == {"CLOCK_REALTIME"}
 
 
 def options(text):
