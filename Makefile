@@ -28,6 +28,9 @@ demo: $(STAMP)   ## record one session with simulated cameras and audit it (ARGS
 test: $(STAMP)   ## run the tests (ARGS="-k grid")
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+test-picamera2: $(STAMP) ## real picamera2 on libcamera's virtual cameras in a Debian sid root (root; TUTTI_SID_ROOT=/folder)
+	TUTTI_TEST_PICAMERA2=1 $(BIN)/python -m pytest tests/system/test_picamera2.py -s $(ARGS)
+
 bench: $(STAMP)  ## measure: release error, hot path, streams, latency, audit
 	$(BIN)/python -m bench $(ARGS)
 
@@ -39,6 +42,16 @@ bench-flash: $(STAMP) ## flash synchronisation on footage of known truth (8 min;
 
 bench-audio: $(STAMP) ## audio synchronisation against the truth
 	$(BIN)/python -m bench.audio $(ARGS)
+
+bench-ingest: $(STAMP) $(VENV)/peers/.tried ## reading video files, against the readers people use (8 min)
+	$(BIN)/python -m bench.ingest $(ARGS)
+
+# The readers compared with, apart from the project: torchcodec 0.13 is the last that needs no CUDA.
+$(VENV)/peers/.tried:
+	$(PYTHON) -m venv $(VENV)/peers
+	-$(VENV)/peers/bin/pip install --quiet --disable-pip-version-check numpy decord
+	-$(VENV)/peers/bin/pip install --quiet --disable-pip-version-check 'torch==2.13.*' 'torchcodec==0.13.*'
+	@touch $@
 
 lint: $(STAMP)   ## format check, lint, types, import contracts
 	$(BIN)/ruff format --check .

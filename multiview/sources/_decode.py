@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import av
@@ -11,18 +11,25 @@ from multiview.sources._index import FrameIndex
 from multiview.sources._packets import PacketFile, VideoPacket
 from multiview.sources._prefetch import Prefetch
 
+KEPT_BEFORE = 8
+"""Frames before the one sought that are decoded as well: the next access is often near."""
+
 Numbered: TypeAlias = tuple[int, av.VideoFrame]
 
 
-def decode_packets(file: PacketFile, entry: int) -> Iterator[Numbered]:
+def decode_packets(
+    file: PacketFile, entry: int, is_wanted: Callable[[int], bool]
+) -> Iterator[Numbered]:
     """Pictures with their packets' numbers, in order of presentation, from packet ``entry`` on.
 
     The number travels through the decoder with the packet, so a picture is identified even if
-    time stamps are missing, wrong or repeated. A packet that cannot be decoded gives no picture.
+    time stamps are missing, wrong or repeated. A packet that cannot be decoded gives no picture,
+    nor does one that is not wanted and to which no other picture refers.
     """
     codec = None
     for number, packet in file.packets_from(entry):
         codec = packet.stream.codec_context
+        codec.skip_frame = "DEFAULT" if is_wanted(number) else "NONREF"
         packet.opaque = number
         yield from _pictures(codec, packet)
     if codec is not None:
@@ -43,7 +50,7 @@ def decoded_order(file: PacketFile) -> list[int]:
 
     Packets that give no picture keep the place they have in the file.
     """
-    shown = [number for number, _ in decode_packets(file, 0)]
+    shown = [number for number, _ in decode_packets(file, 0, lambda _: True)]
     lost = sorted(set(range(len(file.rows))) - set(shown))
     order = list(dict.fromkeys(shown))
     for number in lost:
@@ -54,15 +61,18 @@ def decoded_order(file: PacketFile) -> list[int]:
 class DecodeRun:
     """One run of the decoder from a frame's entry point on, as numbered frames.
 
-    ``next_number`` is the lowest frame number still to come.
+    ``next_number`` is the lowest frame number still to come. On the way to the ``first`` frame
+    only pictures near it are sure to come: others may be left out to get there sooner.
     """
 
     def __init__(self, file: PacketFile, index: FrameIndex, first: int) -> None:
         entry = int(index.entry_of_frame[first])
         self.next_number = max(0, int(index.frame_of_packet[entry]))
-        self._pictures: Iterator[Numbered] = decode_packets(file, entry)
-        self._prefetch: Prefetch[Numbered] | None = None
         self._index = index
+        self._pictures: Iterator[Numbered] = decode_packets(
+            file, entry, lambda packet: index.frame_of_packet[packet] >= first - KEPT_BEFORE
+        )
+        self._prefetch: Prefetch[Numbered] | None = None
 
     def read_ahead(self, depth: int) -> None:
         """From now on decode in a thread, up to ``depth`` pictures ahead."""

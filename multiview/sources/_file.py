@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,11 @@ from multiview.sources._numbered import NumberedSource, Times
 from multiview.sources._packets import PacketFile
 from multiview.sources._window import FrameWindow
 
-WINDOW_BYTES = 128 * 2**20
-"""Holds two to three groups of 30 pictures at 1280×720, so that near access needs no decoding."""
+WINDOW_BYTES = 64 * 2**20
+"""Holds a group of 30 pictures at 1280×720 and some, so that near access needs no decoding; more
+costs time, because the decoder then never works in memory that is still in a cache."""
+MAX_DECODER_THREADS = 4
+"""Each thread more delays the first picture by one, and costs some of the work again."""
 READ_AHEAD_BYTES = 32 * 2**20
 READ_AHEAD_FRAMES = 8
 SEEK_WORTH_FRAMES = 12
@@ -41,10 +45,12 @@ class FileVideoSource(NumberedSource):
     Args:
         source_path: the file.
         camera_id: name of the camera, carried by every frame.
-        window_s: seconds of decoded pictures to keep for near access (128 MiB at most).
+        window_s: seconds of decoded pictures to keep for near access (64 MiB at most).
         frame_times_ns: times of all frames in order of presentation, never decreasing, where
             something better than the container recorded them.
         clock: what ``frame_times_ns`` count from.
+        decoder_threads: cores that decode this file at a time; None for up to four. One costs
+            the least when as many sources as cores are read together.
     """
 
     def __init__(
@@ -55,12 +61,14 @@ class FileVideoSource(NumberedSource):
         window_s: float = 5.0,
         frame_times_ns: Sequence[int] | None = None,
         clock: Clock = Clock.OWN,
+        decoder_threads: int | None = None,
     ) -> None:
         self.camera_id = camera_id
         self.path = Path(source_path)
         self._window_s = window_s
         self._given_times = frame_times_ns
         self._clock = clock
+        self._decoder_threads = decoder_threads or min(MAX_DECODER_THREADS, os.cpu_count() or 1)
         self._indexed: IndexedFile | None = None
         self._index: FrameIndex
         self._metadata: VideoMetadata
@@ -68,7 +76,9 @@ class FileVideoSource(NumberedSource):
     def open(self) -> None:
         """Open the file and index it; raises :class:`SourceOpenError` with the reason."""
         self.release()
-        self._indexed = indexed = IndexedFile.read(self.path, self._given_times)
+        self._indexed = indexed = IndexedFile.read(
+            self.path, self._given_times, decoder_threads=self._decoder_threads
+        )
         self._index = indexed.index
         clock = Clock.UTC if indexed.records else self._clock
         self._metadata = indexed.describe(self.camera_id, clock)

@@ -34,14 +34,16 @@ class IndexedFile:
     """What else a person should know."""
 
     @classmethod
-    def read(cls, path: Path, given_times_ns: Sequence[int] | None = None) -> IndexedFile:
+    def read(
+        cls, path: Path, given_times_ns: Sequence[int] | None = None, *, decoder_threads: int = 1
+    ) -> IndexedFile:
         """Open and scan; ``given_times_ns`` go before evidence, evidence before the container.
 
         Raises:
             SourceOpenError: not there, not a video, or without frames.
             SyncConfigError: the given times do not fit the frames.
         """
-        file = PacketFile(path)
+        file = PacketFile(path, decoder_threads=decoder_threads)
         try:
             return cls._scan(file, given_times_ns)
         except BaseException:

@@ -33,9 +33,9 @@ VideoPacket: TypeAlias = "av.Packet[VideoStream]"
 class PacketFile:
     """One open file; remembers its packets so that each can be found again after a seek."""
 
-    def __init__(self, path: Path, *, hardware: av.codec.hwaccel.HWAccel | None = None) -> None:
+    def __init__(self, path: Path, *, decoder_threads: int = 1) -> None:
         self.path = path
-        self._hardware = hardware
+        self._decoder_threads = decoder_threads
         self.container, self.stream = self._open()
         self.rows: list[PacketRow] = []
         self._numbers: dict[tuple[int | None, int, int | None], int] = {}
@@ -77,7 +77,6 @@ class PacketFile:
                 str(self.path),
                 mode="r",
                 timeout=READ_TIMEOUT_S,
-                hwaccel=self._hardware,
                 container_options={"protocol_whitelist": "file"},
             )
         except av.error.ExitError as error:
@@ -89,10 +88,14 @@ class PacketFile:
                 "repair tool, and record to Matroska or fragmented MP4.",
             ) from error
         try:
-            return container, _video_stream(container, self.path)
+            stream = _video_stream(container, self.path)
         except SourceError:
             container.close()
             raise
+        codec = stream.codec_context
+        codec.copy_opaque = True  # a picture tells which packet it came from
+        codec.thread_type, codec.thread_count = "FRAME", self._decoder_threads
+        return container, stream
 
     def _read(self) -> Iterator[VideoPacket]:
         self._at_start = False
@@ -185,7 +188,6 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
         raise SourceOpenError(f"{path}: FFmpeg has no decoder for its video")
     if not 0 < stream.width * stream.height <= MAX_PIXELS:
         raise SourceOpenError(f"{path} claims pictures of {stream.width}x{stream.height}")
-    stream.codec_context.copy_opaque = True  # a picture tells which packet it came from
     return stream
 
 

@@ -47,10 +47,18 @@ class SessionVideoSource(NumberedSource):
     Slots that a break made the agent send twice count once.
     """
 
-    def __init__(self, session: str | Path, camera_id: str, *, window_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        session: str | Path,
+        camera_id: str,
+        *,
+        window_s: float = 5.0,
+        decoder_threads: int | None = None,
+    ) -> None:
         self.camera_id = camera_id
         self.folder = SessionFolder(Path(session))
         self._window_s = window_s
+        self._decoder_threads = decoder_threads
         self._recording: _Recording | None = None
         self._segments: OrderedDict[Path, FileVideoSource] = OrderedDict()
 
@@ -107,7 +115,10 @@ class SessionVideoSource(NumberedSource):
         segment = self._segments.get(path)
         if segment is None:
             segment = self._segments[path] = FileVideoSource(
-                path, self.camera_id, window_s=self._window_s
+                path,
+                self.camera_id,
+                window_s=self._window_s,
+                decoder_threads=self._decoder_threads,
             )
             segment.open()
         self._segments.move_to_end(path)

@@ -64,11 +64,16 @@ class VideoSourceConfig:
         """Take a source that exists, not yet open."""
         return cls("", source.camera_id, source=source, time_map=time_map)
 
-    def aligned_source(self, *, window_s: float) -> AlignedSource:
+    def aligned_source(
+        self, *, window_s: float = 5.0, decoder_threads: int | None = None
+    ) -> AlignedSource:
         """The source, not yet open, on the common timeline."""
-        return AlignedSource(self.own_source(window_s=window_s), self.time_map or self._timeline())
+        own = self.own_source(window_s=window_s, decoder_threads=decoder_threads)
+        return AlignedSource(own, self.time_map or self._timeline())
 
-    def own_source(self, *, window_s: float) -> VideoSource:
+    def own_source(
+        self, *, window_s: float = 5.0, decoder_threads: int | None = None
+    ) -> VideoSource:
         """The source, not yet open, on its own clock.
 
         Raises:
@@ -81,10 +86,16 @@ class VideoSourceConfig:
         match self._resolved_type():
             case "file":
                 return FileVideoSource(
-                    self.path, self.camera_id, window_s=window_s, frame_times_ns=self.frame_times_ns
+                    self.path,
+                    self.camera_id,
+                    window_s=window_s,
+                    frame_times_ns=self.frame_times_ns,
+                    decoder_threads=decoder_threads,
                 )
             case "session":
-                return SessionVideoSource(self.path, self.camera_id, window_s=window_s)
+                return SessionVideoSource(
+                    self.path, self.camera_id, window_s=window_s, decoder_threads=decoder_threads
+                )
             case unknown:
                 raise SyncConfigError(f"{self.camera_id}: unknown source type {unknown!r}")
 

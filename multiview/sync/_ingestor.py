@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from types import TracebackType
@@ -80,8 +81,11 @@ class VideoIngestor:
         """
         self.release()
         try:
+            threads = max(1, (os.cpu_count() or 1) // len(self.configs))
             for config in self.configs:
-                source = config.aligned_source(window_s=self._buffer_window_s)
+                source = config.aligned_source(
+                    window_s=self._buffer_window_s, decoder_threads=threads
+                )
                 source.open()
                 self.sources[config.camera_id] = source
                 self._extents[config.camera_id] = source.get_metadata()

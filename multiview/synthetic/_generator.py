@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -78,21 +78,32 @@ class SyntheticVideoGenerator:
             unfinished.unlink(missing_ok=True)
         return path
 
-    def create_test_videos(
-        self, output_dir: str | Path, *, duration: float = 5.0, fps: float = 30.0
+    def create_videos(
+        self,
+        output_dir: str | Path,
+        camera_ids: Iterable[str],
+        scene: SceneConfig,
+        duration: float,
+        fps: float | Fraction,
     ) -> dict[str, Path]:
-        """Three cameras of one default scene, and ``truth.json`` with scene and cameras."""
-        folder, scene = Path(output_dir), SceneConfig()
+        """Film a scene with several cameras; ``truth.json`` beside them tells scene and cameras."""
+        folder = Path(output_dir)
         videos = {
             camera: self.create_video(folder / f"{camera}.mp4", camera, scene, duration, fps)
-            for camera in TEST_CAMERAS
+            for camera in camera_ids
         }
         truth = {
             "scene": asdict(scene),
-            "cameras": {name: self.camera(name, scene).to_dict() for name in TEST_CAMERAS},
+            "cameras": {name: self.camera(name, scene).to_dict() for name in videos},
         }
         publish_text(folder / TRUTH_NAME, json.dumps(truth, indent=1) + "\n")
         return videos
+
+    def create_test_videos(
+        self, output_dir: str | Path, *, duration: float = 5.0, fps: float = 30.0
+    ) -> dict[str, Path]:
+        """Three cameras of the default scene, and ``truth.json``."""
+        return self.create_videos(output_dir, TEST_CAMERAS, SceneConfig(), duration, fps)
 
     def _encode(self, source: SyntheticVideoSource, path: Path) -> None:
         with source, av.open(str(path), "w") as container:
