@@ -82,6 +82,7 @@ class LocalSupervisor:
             with open_part(self._ffmpeg, admission, peer) as run:
                 connection.setblocking(True)
                 process = await start_ffmpeg(run, connection)
+                run.note_process(process.pid)
         except (OSError, TuttiError) as error:
             _log.error("camera %s: cannot start FFmpeg: %s", admission.camera, error)
             return

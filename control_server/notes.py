@@ -57,6 +57,8 @@ class PartNote(_Document):
     """First slot of the stream: what lies between is in no spool."""
     opened_ns: int
     peer: str
+    process: int | None = None
+    """FFmpeg's process id, noted once it runs."""
 
 
 @dataclass(frozen=True, slots=True)

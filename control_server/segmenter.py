@@ -99,6 +99,7 @@ def _read_exactly(connection: socket.socket, size: int) -> bytes:
 
 def _become_ffmpeg(run: PartRun) -> None:
     """Replace this process: stdin stays the connection, the lock stays open."""
+    run.note_process(os.getpid())
     log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, sys.stderr.fileno())
     os.set_blocking(sys.stdin.fileno(), True)

@@ -38,9 +38,11 @@ from control_server.segmenter import REFUSALS_NAME
 from control_server.session_run import SessionRun
 from control_server.sessions import Sessions
 from control_server.status import status
+from control_server.storage_guard import guard_storage
 from control_server.supervisor import Supervisor
 from control_server.switchboard import Switchboard
 from control_server.systemd_supervisor import SystemdSupervisor
+from control_server.task_set import TaskSet
 
 LOCK_NAME = "manager.lock"
 _log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class ControlServer:
         self._refusals = RefusalCounts(place.runtime / REFUSALS_NAME)
         self._fleet = Fleet.of(place.config)
         self._end = asyncio.Event()
+        self._tasks = TaskSet()
         self._sessions = Sessions(place.storage, lambda node, what: self._board.tell(node, what))
         self._board = Switchboard(self._fleet, self._sessions)
         self._link = FleetLink(place, self._board.receive, self._refusals)
@@ -87,9 +90,11 @@ class ControlServer:
         await self._supervisor.open()
         self._commands = await open_command_server(self._place.runtime, self._answer)
         self._recorder.resume()
+        self._tasks.spawn(guard_storage(self._place, self._sessions.open_runs))
         _log.info("serving rig %s as process %d", self._place.config.name, os.getpid())
 
     async def _close(self) -> None:
+        await self._tasks.close()
         await self._supervisor.close()
         await self._recorder.close()
         await self._sessions.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 from capture_protocol import InputError, SessionFolder, SessionPlan
 from capture_protocol.session import EVENTS_FOLDER
 from control_server.counter import session_folder, session_numbers
-from control_server.notes import NotesFolder
+from control_server.notes import NotesFolder, SessionNotes
 from control_server.session_run import Phase, SessionRun, Tell
 
 REMEMBERED = 100
@@ -22,6 +22,8 @@ class Sessions:
     def __init__(self, storage: Path, tell: Tell) -> None:
         self.open_runs: dict[int, SessionRun] = {}
         self._storage = storage
+        self._complete: dict[int, frozenset[str]] = {}
+        """Nodes of complete sessions that were looked at: they never change."""
         self._tell = tell
 
     def open_unsealed(self) -> None:
@@ -63,12 +65,25 @@ class Sessions:
 
     def discardable(self, node: str) -> list[int]:
         """Sealed sessions of which a node need not keep anything."""
-        found = []
-        for number in session_numbers(self._storage)[-REMEMBERED:]:
-            folder = session_folder(self._storage, number)
-            if folder.manifest_path.exists() and _is_settled(folder, node):
-                found.append(number)
-        return found
+        newest = session_numbers(self._storage)[-REMEMBERED:]
+        return [number for number in newest if node in self._settled_nodes(number)]
+
+    def _settled_nodes(self, number: int) -> frozenset[str]:
+        """Nodes of a sealed session whose cameras are all accounted for."""
+        if number in self._complete:
+            return self._complete[number]
+        folder = session_folder(self._storage, number)
+        try:
+            manifest = folder.read_manifest()
+            if manifest is None:
+                return frozenset()
+            nodes = settled_nodes(folder.read_plan(), NotesFolder(folder).read())
+        except InputError as error:
+            _log.error("session %d: %s", number, error)
+            return frozenset()
+        if manifest.complete:
+            self._complete[number] = nodes
+        return nodes
 
     async def _close_complete(self) -> None:
         now_ns = time.time_ns()
@@ -101,9 +116,7 @@ def make_folders(folder: SessionFolder, plan: SessionPlan) -> None:
         folder.video(camera.name).mkdir(parents=True, exist_ok=True)
 
 
-def _is_settled(folder: SessionFolder, node: str) -> bool:
-    try:
-        cameras = {camera.name for camera in folder.read_plan().cameras if camera.node == node}
-        return cameras <= set(NotesFolder(folder).read().settled)
-    except InputError:
-        return False
+def settled_nodes(plan: SessionPlan, notes: SessionNotes) -> frozenset[str]:
+    """Nodes all of whose cameras were settled when the session was sealed."""
+    open_nodes = {camera.node for camera in plan.cameras if camera.name not in notes.settled}
+    return frozenset(camera.node for camera in plan.cameras) - open_nodes

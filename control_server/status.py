@@ -59,14 +59,17 @@ def status(
 
 def _session(run: SessionRun, cameras: list[CameraStatus]) -> SessionStatus:
     plan, now_ns = run.plan, time.time_ns()
+    slot = max(plan.grid.next_slot(now_ns) - 1, 0)
+    if run.last_slot is not None:
+        slot = min(slot, run.last_slot)
     errors_us = [camera.phase_error_us for camera in cameras if camera.phase_error_us is not None]
     return SessionStatus(
         session=plan.session,
         phase=run.phase(now_ns),
         t0_ns=plan.t0_ns,
         rate=str(plan.rate),
-        slot_now=max(plan.grid.next_slot(now_ns) - 1, 0),
-        elapsed_s=max(now_ns - plan.t0_ns, 0) / NS_PER_S,
+        slot_now=slot,
+        elapsed_s=min(max(now_ns - plan.t0_ns, 0), plan.grid.offset_ns(slot + 1)) / NS_PER_S,
         last_slot=run.last_slot,
         segments=sum(len(account.segments) for account in run.intake.accounts.values()),
         skew_estimate_us=max(errors_us) - min(errors_us) if len(errors_us) > 1 else None,

@@ -16,8 +16,15 @@ _STATE_STYLES = {"complete": "green", "incomplete": "red", "damaged": "red", "op
 
 def status_view(status: Status) -> RenderableType:
     """`manager status`."""
-    parts: list[RenderableType] = [_head(status), _session_line(status), _cameras(status.cameras)]
-    parts.append(_nodes(status.nodes))
+    parts: list[RenderableType] = [
+        _head(status),
+        _session_line(status),
+        Text(),
+        _cameras(status.cameras),
+        Text(),
+        _nodes(status.nodes),
+        *_problems(status),
+    ]
     for title, counts in (
         ("refused peers", status.refused_peers),
         ("refused datagrams", status.refused_datagrams),
@@ -87,8 +94,8 @@ def _session_text(session: SessionStatus) -> str:
 
 
 def _cameras(cameras: list[CameraStatus]) -> Table:
-    table = _table("camera", "node", "lock", "phase µs", "captured", "sent", "in files", "lost")
-    for title in ("late", "spool MB", "stream", "problem"):
+    table = _table("camera", "node", "lock", "µs", "seen", "sent", "filed", "lost", "late")
+    for title in ("spool MB", "part"):
         table.add_column(title)
     for camera in cameras:
         phase = "" if camera.phase_error_us is None else f"{camera.phase_error_us:+.1f}"
@@ -103,14 +110,13 @@ def _cameras(cameras: list[CameraStatus]) -> Table:
             Text(str(camera.lost), "red" if camera.lost else ""),
             str(camera.late),
             f"{camera.spool_bytes / MIB:.1f}",
-            f"part {camera.parts}" if camera.connected else "-",
-            Text(camera.problem, "red"),
+            str(camera.parts) if camera.connected else "-",
         )
     return table
 
 
 def _nodes(nodes: list[NodeStatus]) -> Table:
-    table = _table("node", "state", "heard", "clock", "release", "problem")
+    table = _table("node", "state", "heard", "clock", "release")
     for node in nodes:
         age = "never" if node.heartbeat_age_s is None else f"{node.heartbeat_age_s:.1f} s ago"
         clock = (
@@ -123,9 +129,15 @@ def _nodes(nodes: list[NodeStatus]) -> Table:
             Text(age, "" if node.heard else "red"),
             clock if node.heard else "",
             node.release_mode,
-            Text(node.clock_problem, "red"),
         )
     return table
+
+
+def _problems(status: Status) -> list[Text]:
+    """One line for everything that cameras and nodes complain about."""
+    told = [(camera.camera, camera.problem) for camera in status.cameras]
+    told += [(node.node, node.clock_problem) for node in status.nodes]
+    return [Text(f"{name}: {problem}", "red") for name, problem in told if problem]
 
 
 def _table(*titles: str) -> Table:

@@ -1,10 +1,13 @@
 """Whole sessions: a real manager process, real FFmpegs, agents that speak the real protocol."""
 
+import contextlib
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +237,44 @@ def test_full_storage_refuses_video_and_says_so(tmp_path: Path) -> None:
             rig.start()
         rig.kill_server()
         rig.place.path.write_text(text)
+        stopped = rig.stop()
+        assert stopped["complete"]
+        assert stopped["cameras"][0]["missing"] == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system needs root and the right to mount")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("reserve_mb", [4, 0])
+def test_disk_that_fills_up_keeps_what_is_recorded(
+    tmp_path: Path, small_disk: Path, reserve_mb: int
+) -> None:
+    storage = {"storage": str(small_disk), "reserve_mb": reserve_mb}
+    with ServedRig(tmp_path, nodes=1, server=storage) as rig:
+        agent = rig.add_agent(0)
+        rig.start()
+        wait_until(lambda: rig.status().session.segments >= 2, "closed segments")
+        ballast = small_disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb") as file:
+            while reserve_mb == 0 or os.statvfs(small_disk).f_bavail > 900 * reserve_mb // 4:
+                file.write(b"\0" * 4096)
+                file.flush()
+        wait_until(lambda: Verdict.STORAGE in agent.verdicts, "the verdict")
+        assert any("the storage is full" in line for line in rig.status().advice)
+        held = rig.folder(1).segments("cam0")
+        assert all(len(scan_segment(path).slots) for path in held[:2])
+        ballast.unlink()
+        wait_until(lambda: rig.status().cameras[0].connected, "the stream to come back")
         stopped = rig.stop()
         assert stopped["complete"]
         assert stopped["cameras"][0]["missing"] == 0
