@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from capture_protocol.clock import read_clock
 from capture_protocol.errors import EnvironmentLackError, InputError
 from multiview.errors import SourceOpenError, SourceStalledError
+from multiview.live._continuity import FrameCounter
 from multiview.live._errors import StreamBrokenError
 from multiview.live._reports import NS_PER_S, Report, ReportReader, to_ns
 from multiview.live._sender_clock import ClockFinding
@@ -108,6 +109,9 @@ class Connection:
         wait_ns = round(options.report_wait_s * NS_PER_S) if self._is_rtsp else 0
         self._stamper: Stamper[tuple[VideoPacket, int]] = Stamper(wait_ns, HELD_BYTES)
         self._to_utc = read_clock()
+        self._counter = FrameCounter() if self._is_rtsp and self._codec.name == "h264" else None
+        if self._counter is not None:
+            self._counter.lost_before(self._codec.extradata or b"")
         self._damaged = False
         self._last: tuple[int, int] | None = None
 
@@ -210,6 +214,8 @@ class Connection:
     def _decode(
         self, packet: VideoPacket, stamp: Stamp | None, mono_ns: int
     ) -> Iterator[LiveFrame]:
+        if self._counter is not None and self._counter.lost_before(bytes(packet)):
+            self._damaged = True
         packet.opaque = None if stamp is None else (stamp, mono_ns)
         try:
             pictures = self._codec.decode(packet)

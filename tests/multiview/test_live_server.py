@@ -124,6 +124,18 @@ def test_a_camera_hangs_dies_and_comes_back_while_the_other_goes_on() -> None:
     assert np.abs(errors_ms(okay)).max() < 5
 
 
+def test_pictures_that_refer_to_lost_ones_are_not_handed_out() -> None:
+    with RtspServer("a:30:loss=4") as server:
+        cams = [{"source": server.urls[0]}]
+        with StreamSynchronizer(cams, 1.0, 1_000, -1) as streams:
+            packets = [streams.get_frame_packet(PATIENCE_S) for _ in range(90)]
+    count = Counter(packet[0]["frame_status"] for packet in packets)
+    assert count["FRAME_READ_ERROR"] > 10, count
+    okay = [packet[0] for packet in packets if packet.okay]
+    assert len(okay) > 10, count
+    assert np.abs(errors_ms(okay)).max() < 5, "a stale picture"
+
+
 def test_a_clock_that_jumps_is_caught() -> None:
     """One camera's clock is set wrong and put back; another's was wrong and is set right."""
     with RtspServer("wrong:25:period=0.5", "right:25:period=0.5") as server:

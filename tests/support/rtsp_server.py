@@ -6,7 +6,7 @@ Run with the system's Python, which has GStreamer's bindings::
 
 Options: ``b`` (two B-frames), ``mute`` (no sender reports), ``drift=PPM`` (the reports' clock),
 ``phase=MS`` (of the exposures to whole periods of UTC), ``period=S`` (shortest time between
-reports). Prints one URL per camera, then obeys lines on
+reports), ``loss=PERCENT`` (of encoded frames). Prints one URL per camera, then obeys lines on
 standard input: ``jump NAME SECONDS`` steps the clock that the camera's reports tell.
 Cameras expose at whole multiples of their period since 1970, plus the phase.
 """
@@ -53,6 +53,7 @@ class Camera:
         self.drift = float(words.get("drift", 0)) * 1e-6
         self.phase_ns = round(float(words.get("phase", 0)) * 1e6)
         self.report_ns = round(float(words.get("period", 1)) * NS_PER_S)
+        self.loss = float(words.get("loss", 0)) / 100
         self.jump_ns = 0
         self.started_ns = time.time_ns()
 
@@ -64,7 +65,7 @@ class Camera:
             f" caps=video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate={self.fps}/1"
             f" ! x264enc {tune} speed-preset=ultrafast bframes={self.b_frames} threads=1"
             f" rc-lookahead=0 sync-lookahead=0 b-adapt=false key-int-max={self.fps} bitrate=1500"
-            " ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+            f" ! identity drop-probability={self.loss} ! rtph264pay name=pay0 pt=96 config-interval=1 )"
         )
 
     def clock_error_ns(self) -> int:
