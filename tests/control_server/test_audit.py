@@ -15,6 +15,7 @@ from capture_protocol.rig import AuditSection
 from control_server.audit import AuditResult, Verdict, run_audit
 from control_server.audit.rebuild import rebuild_frames
 from control_server.cli import app
+from control_server.place import find_rig
 from tests.support.recording import (
     T0_NS,
     Recording,
@@ -395,6 +396,23 @@ def test_command_shows_a_table_and_the_verdict(tmp_path):
     assert ran.exit_code == 1
     assert "FAIL" in ran.stdout
     assert "sensor" in ran.stdout
+
+
+def test_command_finds_a_session_of_the_rig_by_its_number(sound, tmp_path):
+    run = CliRunner().invoke
+    assert run(app, ["init", "--dir", str(tmp_path), "--json"]).exit_code == 0
+    rig = ["--rig", str(tmp_path)]
+    shutil.copytree(sound.path, find_rig(tmp_path).storage / "000007")
+    assert run(app, ["audit", "7", *rig, "--json"]).exit_code == 0
+    missing = run(app, ["audit", "8", *rig])
+    assert isinstance(missing.exception, InputError)
+    assert "manager sessions" in missing.exception.hint
+
+
+def test_command_says_where_a_report_cannot_go(sound, tmp_path):
+    ran = CliRunner().invoke(app, ["audit", str(sound.path), "--html", str(tmp_path / "no/x.html")])
+    assert isinstance(ran.exception, InputError)
+    assert "cannot be written" in str(ran.exception)
 
 
 def test_command_refuses_what_is_no_session(tmp_path):

@@ -103,6 +103,8 @@ class Recording:
     """Whether the pictures show the optical clock."""
     backend: str = "simulated"
     seed: int = 1
+    pictures_of: int = 0
+    """Another number gives other pictures with the same evidence."""
 
     @property
     def grid(self) -> Grid:
@@ -276,7 +278,7 @@ def _encode(spec: Recording, camera: int) -> list[_Unit]:
 
 
 def _background(spec: Recording, camera: int) -> np.ndarray:
-    rng = np.random.default_rng([spec.seed, camera])
+    rng = np.random.default_rng([spec.seed, camera, spec.pictures_of])
     coarse = rng.integers(60, 200, (spec.height // 8 + 1, spec.width // 8 + 9), np.uint8)
     picture = np.full((spec.height * 3 // 2, spec.width + 64), 128, np.uint8)
     picture[: spec.height] = coarse.repeat(8, 0).repeat(8, 1)[: spec.height, : spec.width + 64]
