@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from capture_protocol.handshake import (
     unpack_challenge,
     unpack_welcome,
 )
+from control_server.admission import MIB
 from control_server.local_supervisor import MAX_WAITING
 from control_server.segment_scan import scan_segment
 from tests.support.served_rig import ServedRig, wait_until
@@ -266,7 +268,7 @@ def test_disk_that_fills_up_keeps_what_is_recorded(
         wait_until(lambda: rig.status().session.segments >= 2, "closed segments")
         ballast = small_disk / "ballast"
         with contextlib.suppress(OSError), ballast.open("wb") as file:
-            while reserve_mb == 0 or os.statvfs(small_disk).f_bavail > 900 * reserve_mb // 4:
+            while shutil.disk_usage(small_disk).free > reserve_mb * MIB:
                 file.write(b"\0" * 4096)
                 file.flush()
         wait_until(lambda: Verdict.STORAGE in agent.verdicts, "the verdict")
