@@ -1,6 +1,7 @@
 """`edge-agent`: the commands of a node."""
 
 import json
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -43,6 +44,7 @@ def run(config: ConfigOption = Path("node.toml")) -> None:
     fork_server()
     from edge_agent.agent import NodePaths, run_agent
 
+    logging.basicConfig(format="%(name)s: %(message)s", level=logging.INFO)
     node = load_node(config)
     run_agent(node, NodePaths.of(config, node))
 

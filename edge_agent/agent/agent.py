@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 from importlib.metadata import version
 from typing import Any, Literal
@@ -45,11 +46,15 @@ from edge_agent.process import (
     Shutdown,
     StreamStatus,
 )
+from edge_agent.spool import spooled_sessions
+
+_log = logging.getLogger("edge_agent")
 
 _TICK_S = 0.25
+_REFUSAL_S = 0.1  # between two refusals that are answered
 _CLOCK_WATCH_S = 1.0
 _CAPTURE_END_S = 3.0  # SIGTERM: until the cameras have given their last frame
-_DRAIN_S = 20.0  # SIGTERM: until the spools are delivered; what is left stays on disk
+_DRAIN_S = 10.0  # SIGTERM: until the spools are delivered; what is left stays on disk
 _CHILD_END_S = 3.0
 _FLUSH_S = 1.0
 
@@ -89,6 +94,8 @@ class Agent:
         self._stopping = asyncio.Event()
         self._failure: TuttiError | None = None
         self._address = local_address(config)
+        self._spool_root = paths.spool
+        self._next_refusal_s = 0.0
 
     async def run(self) -> None:
         """Serve until told to stop.
@@ -157,7 +164,7 @@ class Agent:
 
     async def _drain(self) -> None:
         """SIGTERM: end the running session at this slot and deliver what is spooled."""
-        self._keeper.end_now()
+        self._keeper.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CAPTURE_END_S):
                 while self._keeper.session:
@@ -173,6 +180,7 @@ class Agent:
         """A child has something to say."""
         if isinstance(report, StreamStatus):
             self._health.streams[report.camera] = report
+            self._health.problems.pop(report.camera, None)
         elif isinstance(report, Drained):
             self._link.send(self._archive.on_drained(report))
             self._settle()
@@ -187,6 +195,7 @@ class Agent:
     def _fail(self, problem: Problem) -> None:
         if problem.camera:
             self._health.problems[problem.camera] = problem.text
+            _log.warning("camera %s: %s", problem.camera, problem.text)
             return
         self._failure = CaptureEndedError(problem.text, hint=problem.hint)
         self._stopping.set()
@@ -235,6 +244,7 @@ class Agent:
         keeper = self._keeper
         host, port = self._own.getsockname()[:2]
         self._registered_session = keeper.session
+        _log.info("connected to the server")
         register = Register(
             node=self._config.name,
             software=version("tutti-capture"),
@@ -243,13 +253,15 @@ class Agent:
             session=keeper.session,
             datagram_host=host,
             datagram_port=port,
-            spooled=self._archive.spooled(sorted(keeper.memory.unsealed)),
+            spooled=self._archive.spooled(spooled_sessions(self._spool_root)),
         )
         self._link.send(register)
         self._heartbeat()
 
     def _heartbeat(self) -> None:
         keeper = self._keeper
+        if self._announced != (keeper.state, keeper.session):
+            _log.info("%s, session %d", keeper.state.name.lower(), keeper.session)
         self._announced = (keeper.state, keeper.session)
         beat = Heartbeat(
             node=self._config.name,
@@ -278,6 +290,9 @@ class Agent:
     ) -> None:
         if accepted:
             self._archive.add(session)
+        elif not self._refusal_is_due():
+            return
+        _log.info("session %d: %s %s %s", session, of, "taken" if accepted else "refused:", reason)
         self._link.send(
             Ack(
                 node=self._config.name,
@@ -287,6 +302,14 @@ class Agent:
                 reason=reason,
             )
         )
+
+    def _refusal_is_due(self) -> bool:
+        """Whether a refusal is answered now: a flood of them must not become a flood of answers."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._next_refusal_s:
+            return False
+        self._next_refusal_s = now_s + _REFUSAL_S
+        return True
 
     def _open_orders(self) -> list[Any]:
         return self._keeper.unsealed_orders()

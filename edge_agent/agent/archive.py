@@ -72,7 +72,7 @@ class Archive:
             self._drained.pop((session, camera), None)
 
     def spooled(self, sessions: list[int]) -> list[Spooled]:
-        """What lies in the spools of these sessions (read from disk)."""
+        """What lies in the spools of these sessions, as it is on disk."""
         found = []
         for session, camera in product(sessions, self._cameras):
             span = Spool.span(session_folder(self._paths.spool, session, camera))

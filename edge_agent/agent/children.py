@@ -1,6 +1,7 @@
 """The agent's children: one capture process and one worker per camera."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -22,7 +23,10 @@ from edge_agent.process import (
     start_child,
 )
 
-_RESTART_S = 0.5  # between the death of a worker and its successor
+_RESTART_S = 0.3  # between the death of a worker and its successor
+_RESTART_AGAIN_S = 3.0  # if it had not even lived so long
+_log = logging.getLogger("edge_agent")
+
 _CAPTURE = "edge_agent.capture:capture_main"
 _WORKER = "edge_agent.stream:worker_main"
 _MEGABYTE = 1_000_000
@@ -43,6 +47,7 @@ class Child:
         self._take = take
         self._on_end = on_end
         loop = asyncio.get_running_loop()
+        self.started_s = loop.time()
         loop.add_reader(channel.fileno(), self._read)
 
     def _read(self) -> None:
@@ -81,7 +86,6 @@ class Children:
         on_capture_end: Callable[[], None],
         open_orders: Callable[[], list[SessionOrder]],
     ) -> None:
-        self.restarts = dict.fromkeys((camera.name for camera in config.camera), 0)
         self._config = config
         self._paths = paths
         self._rig_key = rig_key
@@ -146,6 +150,8 @@ class Children:
         return Child(process, ours, self._take, on_end)
 
     def _start_worker(self, camera: NodeCamera) -> None:
+        if self._ending:
+            return
         config, name = self._config, camera.name
         setup = WorkerSetup(
             config=camera,
@@ -173,8 +179,11 @@ class Children:
         child = self._workers.pop(camera.name)
         child.reap(0)
         if not self._ending:
-            self.restarts[camera.name] += 1
-            asyncio.get_running_loop().call_later(_RESTART_S, self._start_worker, camera)
+            loop = asyncio.get_running_loop()
+            early = loop.time() - child.started_s < _RESTART_AGAIN_S
+            delay_s = _RESTART_AGAIN_S if early else _RESTART_S
+            _log.warning("the worker of %s has ended and is started again", camera.name)
+            loop.call_later(delay_s, self._start_worker, camera)
 
 
 def _make_handles(camera: NodeCamera) -> list[int]:

@@ -22,6 +22,9 @@ from edge_agent.process import (
 _OVER_NS = 2_000_000_000
 """A session whose last slot is this long past is not rejoined after a restart."""
 
+_MOST_UNSEALED = 20
+"""Sessions that the server never seals are owed to it only so long; their spools stay on disk."""
+
 Acknowledge = Callable[[Literal["start", "stop"], int, bool, str], None]
 """of ("start" or "stop"), session, accepted, reason"""
 
@@ -56,6 +59,7 @@ class SessionKeeper:
         self._acknowledge = acknowledge
         self._rejections: dict[int, str] = {}
         self._taken = 0
+        self._leaving = False
 
     @property
     def session(self) -> int:
@@ -105,9 +109,14 @@ class SessionKeeper:
         """
         for text in (start, stop):
             if text:
-                self._take(bytes.fromhex(text), None)
+                self._take(_from_hex(text), None)
         if not start and was_recording and was_recording == self.session:
             self.end_now()
+
+    def leave(self) -> None:
+        """End the running session here, but remember it: the next agent rejoins it."""
+        self._leaving = True
+        self.end_now()
 
     def end_now(self) -> None:
         """End the running session with the slot that is being exposed."""
@@ -162,6 +171,8 @@ class SessionKeeper:
                 self._acknowledge("start", start.session, True, "")
             return
         self.memory.unsealed[start.session] = data.hex()
+        for forgotten in sorted(self.memory.unsealed)[:-_MOST_UNSEALED]:
+            del self.memory.unsealed[forgotten]
         self.memory.start, self.memory.stop = data.hex(), ""
         self.memory.rate = str(start.rate)
         self._save()
@@ -183,6 +194,8 @@ class SessionKeeper:
         if session != self.session:
             return
         self.machine.on_captured(session)
+        if self._leaving:
+            return
         self.memory.finished = self.machine.finished
         self._remember_running()
 
@@ -196,6 +209,14 @@ class SessionKeeper:
 
     def _decode_hex(self, text: str) -> Start | Stop | None:
         try:
-            return self._codec.decode(bytes.fromhex(text), None) if text else None
-        except (DatagramError, ValueError):
+            return self._codec.decode(_from_hex(text), None) if text else None
+        except DatagramError:
             return None  # of another rig: the state folder was taken along
+
+
+def _from_hex(text: str) -> bytes:
+    """The bytes; none if it is no hex, which no datagram is."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""

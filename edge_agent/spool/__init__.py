@@ -11,11 +11,13 @@ when the spool is opened after a kill. Whole chunks go when all their slots are 
 """
 
 from edge_agent.spool.chunk import Entry, SpoolError, SpoolHeader
+from edge_agent.spool.leftovers import Leftovers
 from edge_agent.spool.spool import Spool
 from edge_agent.spool.survey import session_folder, spooled_cameras, spooled_sessions
 
 __all__ = [
     "Entry",
+    "Leftovers",
     "Spool",
     "SpoolError",
     "SpoolHeader",

@@ -150,17 +150,6 @@ class Spool:
                 self._drop(chunk)
             self._entries = [entry for entry in self._entries if entry.chunk in keep]
 
-    def discard(self) -> None:
-        """Delete the whole spool."""
-        with self.changed:
-            for chunk in list(self._handles):
-                self._drop(chunk)
-            self._entries = []
-            self._chunk = -1
-            self.changed.notify_all()
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
-
     def close(self) -> None:
         """Close the files; what was written stays."""
         with self.changed:

@@ -34,13 +34,14 @@ from edge_agent.process import (
     WorkerSetup,
     die_with_parent,
 )
-from edge_agent.spool import session_folder
+from edge_agent.spool import Leftovers, session_folder
 from edge_agent.stream.encoder import EncoderError
 from edge_agent.stream.pictures import Pictures, open_pictures
 from edge_agent.stream.session import SessionStream, open_spool
 from edge_agent.stream.streamer import Streamer
 
 _STATUS_S = 0.5
+_STREAMER_END_S = 0.5
 _BATCH = 64  # events between two looks at the agent's orders
 _MAX_U32 = 0xFFFFFFFF
 
@@ -77,11 +78,13 @@ class Worker:
         self._log = RingWriter(setup.stream_log)
         self._sessions: dict[int, SessionStream] = {}
         self._ended: list[int] = []
+        self._leftovers = Leftovers(setup.spool_root, self._camera)
         self._problem = ""
         self._stopping = False
         self._next_status = 0.0
         for order in setup.orders:
             self._expect(order)
+        self._leftover_bytes = self._leftovers.total_bytes(self._sessions)
         self._reader = RingReader(setup.capture_log, self._first_number())
 
     def run(self, wake: int) -> None:
@@ -101,7 +104,7 @@ class Worker:
         for stream in self._sessions.values():
             stream.streamer.stop()
         for stream in self._sessions.values():
-            stream.streamer.join(1.0)
+            stream.streamer.join(_STREAMER_END_S)
         self._log.close()
 
     def _first_number(self) -> int:
@@ -163,6 +166,9 @@ class Worker:
 
     def _require_space(self) -> None:
         limit = self._setup.spool_limit_bytes
+        while self._spool_bytes() >= limit and self._leftover_bytes:
+            self._leftovers.drop_oldest(self._sessions)
+            self._leftover_bytes = self._leftovers.total_bytes(self._sessions)
         if self._spool_bytes() >= limit:
             raise OSError(
                 f"the spool is full ({limit // 1_000_000} MB): frames are lost until the server "
@@ -233,14 +239,17 @@ class Worker:
 
     def _discard(self, order: Discard) -> None:
         stream = self._sessions.pop(order.session, None)
-        if stream is None:
-            return
-        stream.streamer.stop()
+        if stream is not None:
+            stream.streamer.stop()
+            stream.streamer.join(_STREAMER_END_S)
+            stream.spool.close()
         if order.complete:
-            stream.spool.discard()
+            self._leftovers.drop(order.session)
+        self._leftover_bytes = self._leftovers.total_bytes(self._sessions)
 
     def _spool_bytes(self) -> int:
-        return sum(stream.spool.total_bytes for stream in self._sessions.values())
+        held = sum(stream.spool.total_bytes for stream in self._sessions.values())
+        return held + self._leftover_bytes
 
     def _report(self) -> None:
         now = time.monotonic()

@@ -256,7 +256,7 @@ def test_a_stopped_node_skips_what_it_slept_through(peer):
 def test_a_dead_capture_process_ends_the_agent(peer):
     with running_agent(peer) as agent:
         peer.wait_registered()
-        wait_until(lambda: peer.of(Heartbeat)[-1].release_mode, "capture process")
+        wait_until(lambda: peer.of(Heartbeat) and peer.beat.release_mode, "capture process")
         (capture,) = [
             pid
             for pid in agent.children()

@@ -145,6 +145,33 @@ def test_a_restarted_agent_goes_on_at_once(make_keeper, seen):
     assert again.unsealed_orders() == [SessionOrder(start, running=True)]
 
 
+def test_an_agent_that_was_told_to_end_rejoins_when_it_is_started_again(make_keeper, seen):
+    keeper = make_keeper()
+    send(keeper, start := start_of(1))
+    keeper.leave()
+    assert isinstance(seen.capture[-1], EndSession)
+    keeper.on_capture_report(CaptureDone(1, 5))
+    assert keeper.state is AgentState.DRAINING
+    again = make_keeper()
+    again.resume()
+    assert seen.capture[-1] == SessionOrder(start)
+
+
+def test_only_so_many_sessions_are_owed(make_keeper):
+    keeper = make_keeper()
+    for session in range(1, 31):
+        send(keeper, start_of(session))
+        keeper.on_capture_report(CaptureDone(session, 5))
+    assert [order.start.session for order in keeper.unsealed_orders()] == list(range(11, 31))
+
+
+def test_nonsense_from_the_server_is_counted_and_ignored(make_keeper, seen):
+    keeper = make_keeper()
+    keeper.take_registered("no hex", "ff", 0)
+    assert keeper.refused == {"malformed": 2}
+    assert seen.capture == []
+
+
 def test_a_session_that_ended_meanwhile_is_not_rejoined(make_keeper, seen):
     keeper = make_keeper()
     send(keeper, start := start_of(1, time.time_ns() - 10**11))

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.spool import Spool, SpoolError, SpoolHeader, session_folder, spool, spooled_sessions
+from edge_agent.spool import (
+    Leftovers,
+    Spool,
+    SpoolError,
+    SpoolHeader,
+    session_folder,
+    spool,
+    spooled_sessions,
+)
 
 HEADER = SpoolHeader(7, 2, Fraction(30000, 1001), 5, 320, 240)
 GOP = 5
@@ -135,10 +143,15 @@ def test_a_spool_begins_with_a_key_frame(tmp_path):
         Spool.create(tmp_path / "s", HEADER).append(3, b"x", key=False)
 
 
-def test_a_discarded_spool_leaves_nothing(tmp_path):
-    folder = session_folder(tmp_path, 7, "cam0")
-    made = filled(folder, 5)
-    assert spooled_sessions(tmp_path) == [7]
-    made.discard()
-    assert not folder.exists()
-    assert made.after(-1) is None
+def test_leftovers_go_oldest_first_and_never_what_is_in_use(tmp_path):
+    for session in (7, 8, 9):
+        filled(session_folder(tmp_path, session, "cam0"), 5).close()
+    filled(session_folder(tmp_path, 7, "cam1"), 5).close()
+    leftovers = Leftovers(tmp_path, "cam0")
+    one = leftovers.total_bytes({7, 8})
+    assert leftovers.total_bytes({8}) == 2 * one > 0
+    assert leftovers.drop_oldest({8}) == 7
+    assert leftovers.drop_oldest({8}) == 9
+    assert leftovers.drop_oldest({8}) is None
+    assert spooled_sessions(tmp_path) == [7, 8], "cam1 still has session 7"
+    assert Spool.open(session_folder(tmp_path, 8, "cam0")).last_slot == 4
