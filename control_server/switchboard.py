@@ -72,12 +72,13 @@ class Switchboard:
         """Answer a registration: what runs, what can go, and how far the server has got."""
         current = self._sessions.current()
         running = current if current is not None and message.node in current.nodes else None
+        over = self._sessions.discardable(message.node)
         self.tell(
             message.node,
             Registered(
                 start=running.plan.start_datagram if running else "",
                 stop=running.keeper.current.stop_datagram if running else "",
-                discard=self._sessions.discardable(message.node),
+                discard=over,
             ),
         )
         numbers = {spooled.session for spooled in message.spooled} | {message.session}
@@ -86,6 +87,8 @@ class Switchboard:
             run = self._recall(number)
             for answer in run.progress_for(message.node) if run else ():
                 self.tell(message.node, answer)
+            if run is None and number in over:  # sealed while the node was away
+                self.tell(message.node, Sealed(session=number, complete=True))
 
     def _recall(self, number: int) -> SessionRun | None:
         try:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from capture_protocol import Manifest, SegmentName, TuttiError
-from capture_protocol.control import Sealed
+from capture_protocol.control import Registered, Sealed
 from capture_protocol.handshake import (
     CHALLENGE_SIZE,
     WELCOME_SIZE,
@@ -28,6 +28,7 @@ from capture_protocol.handshake import (
 from control_server.admission import MIB
 from control_server.local_supervisor import MAX_WAITING
 from control_server.segment_scan import scan_segment
+from tests.support.fake_agent import FakeAgent
 from tests.support.served_rig import ServedRig, wait_until
 
 
@@ -322,3 +323,22 @@ def test_slots_of_every_file_are_the_manifests(tmp_path: Path) -> None:
         for entry in manifest.segments:
             slots = scan_segment(rig.folder(1).path / entry.path).slots
             assert np.array_equal(slots, np.arange(entry.first_slot, entry.last_slot + 1))
+
+
+def test_node_that_missed_the_sealing_is_told_when_it_registers(tmp_path: Path) -> None:
+    with ServedRig(tmp_path, nodes=1) as rig:
+        first = rig.add_agent(0)
+        rig.start(frames=10)
+        rig.sealed(1)
+        first.end()
+        rig.kill_server()
+        rig.serve()
+        late = FakeAgent(rig.place.nodes / "node0")
+        late.start_message = rig.folder(1).read_plan().start  # as if it still drained session 1
+        late.start()
+        rig.agents.append(late)
+        wait_until(lambda: Sealed(session=1, complete=True) in late.received, "the word")
+        (answer,) = {
+            tuple(message.discard) for message in late.received if isinstance(message, Registered)
+        }
+        assert answer == (1,)
