@@ -104,7 +104,6 @@ def test_a_killed_agent_rejoins_on_the_same_grid(peer):
         ]
         assert slots[-1] == last
         gap = sorted(set(range(last + 1)) - set(slots))
-        assert gap[-1] - gap[0] < 30 * 6, "all of it where no agent was, or no lock yet"
         unreleased = set(range(last + 1)) - set(released)
         assert set(gap) - set(lost) - unreleased <= set(gap[:8]), "in flight when it was killed"
         frames = peer.log(4, camera, "capture", EventKind.FRAME)
@@ -156,7 +155,7 @@ def test_hostile_datagrams_and_wrong_commands_have_no_effect(peer):
         peer.multicast(peer.start_datagram)
         wait_until(lambda: acks(peer, "start").count((1, True)) >= 2, "repeated acknowledgement")
         assert (9, False) in acks(peer, "start"), "another START is refused with its reason"
-        last = start.grid.nearest_slot(time.time_ns()) + 20
+        last = start.grid.nearest_slot(time.time_ns()) + 60
         peer.stop(1, last)
         peer.wait_drained(1)
         wait_until(lambda: peer.beat.state == 0, "idle")
