@@ -70,7 +70,7 @@ def _refine(correlation: Float64, lag: int) -> float:
     """Fraction of a sample to add to a peak's lag: band-limited, then by a parabola."""
     half = 16
     around = correlation[np.arange(lag - half, lag + half) % len(correlation)]
-    spectrum = rfft(around * np.hanning(2 * half))
+    spectrum = rfft(around * np.hanning(2 * half + 1)[:-1])  # its top on the middle sample
     fine = irfft(spectrum, 2 * half * UPSAMPLING)
     middle = half * UPSAMPLING
     near = np.arange(middle - UPSAMPLING, middle + UPSAMPLING + 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from multiview.audio import Sound, combine, synchronize_audio
 from multiview.flash._cache import cached_features, default_cache_dir
 from multiview.flash._edges import Kind
 from multiview.flash._errors import FlashInputError
@@ -36,7 +37,6 @@ CameraProgress = Callable[[str, float], None]
 
 NS_PER_MS = 1e6
 HINT_WINDOW_NS = 1e9  # a hand-set offset is trusted to a second
-WORKERS = 2  # decoding is threaded by itself; two videos at a time keep the cores busy
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,12 @@ class FlashVideoSynchronization:
 
         Raises SourceError if a video cannot be read, FlashInputError if it is too short.
         """
-
-        def detect(camera: str, path: Path) -> _Footage:
-            features = cached_features(path, self._cache_dir, lambda done: progress(camera, done))
-            return _Footage(path, features.times_ns, track_flashes(features))
-
-        with ThreadPoolExecutor(WORKERS) as pool:
-            names = [str(camera) for camera in filenames]
-            found = list(pool.map(detect, names, map(Path, filenames.values())))
-        self._footage = dict(zip(names, found, strict=True))
+        found: dict[str, _Footage] = {}
+        for camera, path in filenames.items():  # one after the other: the decoder is threaded
+            report = partial(progress, str(camera))
+            features = cached_features(Path(path), self._cache_dir, report)
+            found[str(camera)] = _Footage(Path(path), features.times_ns, track_flashes(features))
+        self._footage = found
         self._timelines = None
 
     def add_features(self, cam: Camera, features: RowFeatures) -> None:
@@ -155,6 +152,31 @@ class FlashVideoSynchronization:
         windows = _windows(_by_text(offsets or {}), base)
         tracks = {name: self._footage[name].track for name in names}
         self._timelines = judge(solve(tracks, base, windows, max_drift), max_bound_ms * NS_PER_MS)
+        return self._timelines
+
+    def synchronize_with_audio(
+        self,
+        sounds: Mapping[str, Sound],
+        base_cam: Any = None,
+        *,
+        max_bound_ms: float = MAX_BOUND_NS / NS_PER_MS,
+    ) -> TimelineSet:
+        """Synchronise by flashes and sound together.
+
+        The sound says roughly where to look, so that few or evenly spaced flashes suffice, and
+        sharpens the drift; the flashes decide to the row. ``sounds`` come from ``read_sounds``.
+
+        Raises AudioSyncError if the sound tells nothing or contradicts the flashes, and what
+        ``synchronize`` raises.
+        """
+        base = self.cameras[0] if base_cam is None else str(base_cam)
+        heard = synchronize_audio(sounds, base)
+        middle = self._footage[base].track.end_ns // 2
+        offsets = {
+            name: (line.source_time(middle) - middle) / NS_PER_MS for name, line in heard.items()
+        }
+        found = self.synchronize(offsets=offsets, base_cam=base, max_bound_ms=max_bound_ms)
+        self._timelines = combine(found, heard)
         return self._timelines
 
     def _check_names(self, names: Sequence[str], base: str) -> None:

@@ -19,6 +19,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from multiview.audio import Sound
 from multiview.flash._features import NS_PER_S, Float32, Int64, RowFeatures
 
 Float64 = npt.NDArray[np.float64]
@@ -143,14 +144,14 @@ class FlashFootage:
         light += rng.normal(0.0, ROW_NOISE, light.shape)
         return RowFeatures(times, np.clip(light, 0, 255).astype(np.float32))
 
-    def write_video(self, camera: str, path: Path) -> None:
-        """Encode this camera's H.264 video (960×540 unless it says otherwise)."""
+    def write_video(self, camera: str, path: Path, sound: Sound | None = None) -> None:
+        """Encode this camera's H.264 video, and sound as PCM (which MOV and MKV can hold)."""
         shooter = self[camera]
         times = shooter.frame_times(self.duration_ns)
         rng = np.random.default_rng([self.seed, *camera.encode()])
         gain = shooter.flash_gain(times, self.flashes)
         pictures = _moving_pictures(shooter, times, gain, rng)
-        _encode(path, shooter, times, pictures)
+        _encode(path, shooter, times, pictures, sound)
 
 
 def _moving_rows(camera: RollingShutterCamera, times: Int64, rng: np.random.Generator) -> Float64:
@@ -190,11 +191,16 @@ def _encode(
     camera: RollingShutterCamera,
     times: Int64,
     pictures: Iterator[npt.NDArray[np.uint8]],
+    sound: Sound | None,
 ) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", options={"preset": "veryfast", "crf": "21"})
         stream.width, stream.height, stream.pix_fmt = camera.width, camera.height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, MP4_CLOCK_HZ)
+        track = None
+        if sound is not None:
+            track = container.add_stream("pcm_s16le", rate=sound.rate_hz)
+            track.layout = "mono"
         grey = np.full((camera.height // 2, camera.width), 128, np.uint8)
         for time_ns, picture in zip(times, pictures, strict=True):
             frame = av.VideoFrame.from_ndarray(np.vstack([picture, grey]), format="yuv420p")
@@ -202,6 +208,17 @@ def _encode(
             frame.time_base = Fraction(1, MP4_CLOCK_HZ)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+        if sound is not None and track is not None:
+            container.mux(track.encode(_audio_frame(sound)))
+            container.mux(track.encode(None))
+
+
+def _audio_frame(sound: Sound) -> av.AudioFrame:
+    loud = np.rint(np.clip(sound.samples, -1, 1) * 32767).astype(np.int16)
+    frame = av.AudioFrame.from_ndarray(loud[None, :], "s16", "mono")
+    frame.sample_rate, frame.pts = sound.rate_hz, 0
+    frame.time_base = Fraction(1, sound.rate_hz)
+    return frame
 
 
 def _texture(height: int, width: int, rng: np.random.Generator) -> Float32:

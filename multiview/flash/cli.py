@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from capture_protocol.errors import TuttiError
+from multiview.audio import read_sounds
 from multiview.flash._chart import event_times_s
 from multiview.flash._errors import FlashInputError
 from multiview.flash._outputs import write_preview, write_synchronized_videos
@@ -64,6 +65,9 @@ def synchronize(
     cache_dir: Annotated[
         Path | None, typer.Option(help="Where decoded features are kept. [user's cache]")
     ] = None,
+    audio: Annotated[
+        bool, typer.Option("--audio", help="Use the videos' sound too: it narrows the search.")
+    ] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no features.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,  # noqa: ARG001
 ) -> None:
@@ -77,7 +81,11 @@ def synchronize(
         _stderr.print(text_chart(sync), highlight=False)
     if flash_chart is not None:
         _save_chart(sync, flash_chart)
-    sync.synchronize(max_bound_ms=max_bound_ms)
+    if audio:
+        with _progress("listening") as bars:
+            sync.synchronize_with_audio(read_sounds(videos, bars.total), max_bound_ms=max_bound_ms)
+    else:
+        sync.synchronize(max_bound_ms=max_bound_ms)
     _report(sync, model_json, model_yaml)
     if flash_chart is not None:
         _save_chart(sync, flash_chart)
