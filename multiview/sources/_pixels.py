@@ -1,24 +1,39 @@
-"""From decoded pictures to arrays."""
+"""From decoded pictures to arrays, without copying what was converted."""
 
 from __future__ import annotations
 
+import threading
+from typing import Literal
+
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 
-def to_pixels(decoded: av.VideoFrame, pixel_format: str) -> NDArray[np.uint8]:
-    """H×W×3 uint8 in ``pixel_format`` ("bgr24" or "rgb24")."""
-    return decoded.to_ndarray(format=pixel_format).astype(np.uint8, copy=False)
+class _Local(threading.local):
+    """FFmpeg's converter is costly to set up, and serves one thread at a time."""
+
+    def __init__(self) -> None:
+        self.reformatter = VideoReformatter()
+
+
+_local = _Local()
+
+
+def to_pixels(decoded: av.VideoFrame, pixel_format: Literal["bgr24", "rgb24"]) -> NDArray[np.uint8]:
+    """H×W×3 uint8; a view of the converted picture, rows may be padded in memory."""
+    converted = _local.reformatter.reformat(decoded, format=pixel_format)
+    plane = converted.planes[0]
+    shape = (converted.height, converted.width, 3)
+    return np.ndarray(shape, np.uint8, memoryview(plane), strides=(plane.line_size, 3, 1))
 
 
 def luma_plane(decoded: av.VideoFrame) -> NDArray[np.uint8]:
     """H×W uint8 brightness: the first plane of 8-bit planar YUV as it is, else converted."""
-    if (
-        not decoded.format.name.startswith(("yuv4", "yuvj4", "nv12", "gray"))
-        or decoded.format.components[0].bits != 8
-    ):
+    planar = decoded.format.name.startswith(("yuv4", "yuvj4", "nv12", "gray"))
+    if not planar or decoded.format.components[0].bits != 8:
         decoded = decoded.reformat(format="gray")
     plane = decoded.planes[0]
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-    return rows[: decoded.height, : decoded.width]
+    shape = (decoded.height, decoded.width)
+    return np.ndarray(shape, np.uint8, memoryview(plane), strides=(plane.line_size, 1))
