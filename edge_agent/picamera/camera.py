@@ -12,7 +12,7 @@ from capture_protocol.grid import Grid
 from edge_agent.camera.contract import CameraError, CameraFrame
 from edge_agent.genlock import Command, Genlock
 from edge_agent.picamera.board import BufferPool
-from edge_agent.picamera.metadata import Delivered, FrameCounter, FrameFacts, StampClock, read_facts
+from edge_agent.picamera.metadata import Delivered, FrameCounter, StampClock, read_facts
 from edge_agent.sensor import FrameDurationLimits, SensorMode
 
 _POLL_NS = 500_000
@@ -59,6 +59,8 @@ class Traits(NamedTuple):
     """The sensor's constant from stamp to true frame start."""
     flags: int
     """`FrameFlag` bits of every frame."""
+    played_exposure_ns: int
+    """Exposure of a sensor that is only played, and of which libcamera reports none; else 0."""
 
     def controls(self, known: Mapping[str, Any], period_ns: int) -> dict[str, Any]:
         """libcamera's controls at the start, as far as the camera knows them.
@@ -211,22 +213,23 @@ class PicameraCamera:
         self._last_stamp_ns = stamp_ns
         self._lag_ns = min(self._lag_ns, max(now_ns - stamp_ns, 0))
         self._silent = False
-        observed = Observed(sequence, cookie, stamp_ns, facts.exposure_ns, facts.frame_duration_ns)
-        return self._evidence(observed, facts, picture)
+        exposure_ns = facts.exposure_ns or self._traits.played_exposure_ns
+        observed = Observed(sequence, cookie, stamp_ns, exposure_ns, facts.frame_duration_ns)
+        return self._evidence(observed, facts.gain_milli, picture)
 
-    def _evidence(self, observed: Observed, facts: FrameFacts, picture: int) -> CameraFrame:
+    def _evidence(self, observed: Observed, gain_milli: int, picture: int) -> CameraFrame:
         grid, traits = self._grid, self._traits
         slot = grid.nearest_slot(self._genlock.midpoint_ns(observed) + traits.sensor_delay_ns)
         target_ns = grid.time_ns(slot) - traits.sensor_delay_ns
         report = self._genlock.observe(observed, target_ns)
         return CameraFrame(
             frame_start_ns=report.frame_start_ns,
-            exposure_ns=facts.exposure_ns,
+            exposure_ns=observed.exposure_ns,
             line_time_ns=self._line_time_ns,
             rows=self._mode.rows,
             sequence=observed.sequence & _MAX_U32,
-            frame_duration_ns=facts.frame_duration_ns,
-            gain_milli=facts.gain_milli,
+            frame_duration_ns=observed.frame_duration_ns,
+            gain_milli=gain_milli,
             sensor_delay_ns=traits.sensor_delay_ns,
             stamp_uncertainty_ns=min(round(report.uncertainty_ns), _MAX_U32),
             flags=traits.flags,

@@ -11,7 +11,7 @@ from typing import Any
 from edge_agent.camera.contract import CameraError
 from edge_agent.picamera.handover import Layout
 from edge_agent.picamera.metadata import Delivered
-from edge_agent.picamera.threads import keep_lock_short
+from edge_agent.picamera.threads import serve_release
 from edge_agent.sensor import FrameDurationLimits
 
 Submit = Callable[[Any, FrameDurationLimits], None]
@@ -67,7 +67,7 @@ class PicameraDevice:
             self._picam2.start(show_preview=None)
         except (RuntimeError, OSError) as error:
             raise CameraError(f"the camera does not start: {error}") from error
-        keep_lock_short()
+        serve_release()
 
     def stop(self) -> None:
         """Stop the sensor; what is queued or was not taken is forgotten."""

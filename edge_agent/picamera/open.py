@@ -108,6 +108,7 @@ def _assemble(
         gain=wish.gain,
         sensor_delay_ns=round(wish.delay_us * 1000),
         flags=int(FrameFlag.NONE if submit is None else FrameFlag.SIMULATED),
+        played_exposure_ns=0 if submit is None else config.exposure_us * 1000,
     )
     return PicameraCamera(device, traits, pool, kept)
 

@@ -3,7 +3,8 @@
 Three things that a Pi's camera has and this one lacks are supplied: buffers from plain memory
 instead of a DMA heap, a sensor mode, and time. The pipeline fills a request as soon as it is
 queued and ignores FrameDurationLimits, so a request is held back until a sensor that runs freely
-on its own oscillator would start a frame.
+on its own oscillator would start a frame. That sensor has a global shutter: it is played to have
+exposed for `exposure_us` up to its frame start. All of its frames are marked as simulated.
 """
 
 import mmap
@@ -26,7 +27,7 @@ _US = 1_000
 
 
 def virtual_mode(width: int, height: int, shortest_us: int) -> SensorMode:
-    """The mode of a virtual camera: the whole picture is made at one instant."""
+    """The mode of a virtual camera: all rows at once."""
     shortest_lines = -(-shortest_us // _LINE_US)
     return SensorMode(
         name=f"virtual-{width}",
