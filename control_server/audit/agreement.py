@@ -136,6 +136,8 @@ def _find(slots: npt.NDArray[np.uint64], events: Records) -> tuple[Bools, npt.ND
     """For each slot whether an event names it, and where the last such event is."""
     if not len(events):
         return np.zeros(len(slots), np.bool_), np.zeros(len(slots), np.intp)
+    if len(events) == len(slots) and bool((events["slot"] == slots).all()):  # nothing was lost
+        return np.ones(len(slots), np.bool_), np.arange(len(slots))
     order = np.argsort(events["slot"], kind="stable")
     named = events["slot"][order]
     at = np.maximum(np.searchsorted(named, slots, side="right") - 1, 0)

@@ -11,10 +11,10 @@ import numpy as np
 
 from capture_protocol.session import STAGES, PlannedCamera
 from control_server.audit.agreement import same_records
-from control_server.audit.checks import MOST_LISTED, NS_PER_US, counted, plural
 from control_server.audit.decode import SegmentLook, look_at_segment
 from control_server.audit.event_log import damaged_records
 from control_server.audit.files import Progress
+from control_server.audit.findings import MOST_LISTED, NS_PER_US, counted, plural
 from control_server.audit.result import Check, OpticalSummary, Spread, Verdict
 from control_server.audit.session import AuditedSession
 from control_server.audit.statistics import Nanoseconds, spread

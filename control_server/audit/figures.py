@@ -10,8 +10,8 @@ from markupsafe import Markup
 from capture_protocol.grid import NS_PER_S
 from control_server.audit.account import SlotState
 from control_server.audit.camera import CameraFindings, FrameTimes
-from control_server.audit.checks import NS_PER_US, plural
 from control_server.audit.envelope import Envelope, bin_edges, bins_of, envelope
+from control_server.audit.findings import NS_PER_US, plural
 from control_server.audit.run import Audit
 from control_server.audit.svg import BOTTOM, LEFT, TOP, Axis, Plot, legend
 

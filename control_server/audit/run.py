@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from capture_protocol import SessionFolder
 from control_server.audit.camera import CameraFindings, examine_camera
-from control_server.audit.checks import Findings, ordinary_checks
+from control_server.audit.checks import ordinary_checks
 from control_server.audit.deep import DeepFindings, deep_checks, examine_video, skipped_checks
 from control_server.audit.files import Progress, examine_files
+from control_server.audit.findings import Findings
 from control_server.audit.result import AuditResult, Check, Verdict, overall
 from control_server.audit.session import AuditedSession, open_session
 from control_server.audit.skew import Skew, examine_skew
