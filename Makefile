@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-genlock bench-flash bench-audio lint format docs clean
+.PHONY: help setup demo test test-picamera2 bench bench-genlock bench-flash bench-audio bench-rtsp lint format docs clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 20
@@ -52,6 +52,9 @@ $(VENV)/peers/.tried:
 	-$(VENV)/peers/bin/pip install --quiet --disable-pip-version-check numpy decord
 	-$(VENV)/peers/bin/pip install --quiet --disable-pip-version-check 'torch==2.13.*' 'torchcodec==0.13.*'
 	@touch $@
+
+bench-rtsp: $(STAMP) ## live capture times against a real RTSP server (21 min; ARGS="--seconds 20 --minutes 0")
+	$(BIN)/python -m bench.rtsp $(ARGS)
 
 lint: $(STAMP)   ## format check, lint, types, import contracts
 	$(BIN)/ruff format --check .

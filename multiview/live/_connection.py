@@ -32,6 +32,8 @@ UDP_BUFFER_BYTES = 4 << 20
 """A key frame of a 4K camera comes at once; the kernel's usual 208 KiB would lose its end."""
 HELD_BYTES = 32 << 20
 """Encoded video held back until the first sender report: 8 s at 32 Mbit/s."""
+SETTLE_NS = NS_PER_S // 2
+"""What came while the connection was being opened is read in a burst, which tells no arrival."""
 MAX_LEAP_NS = 10 * NS_PER_S
 """Stream time may run ahead of arrival by a jitter buffer, never by so much."""
 MAX_BACK_NS = NS_PER_S
@@ -106,7 +108,7 @@ class Connection:
             self._codec.options = {"flags2": "+export_mvs"}
         self._time_base = Fraction(self._stream.time_base or Fraction(1, 90_000))
         self._reports = ReportReader(self._time_base)
-        wait_ns = round(options.report_wait_s * NS_PER_S) if self._is_rtsp else 0
+        wait_ns = round(options.report_wait_s * NS_PER_S) if self._is_rtsp else SETTLE_NS
         self._stamper: Stamper[tuple[VideoPacket, int]] = Stamper(wait_ns, HELD_BYTES)
         self._to_utc = read_clock()
         self._counter = FrameCounter() if self._is_rtsp and self._codec.name == "h264" else None
@@ -168,14 +170,14 @@ class Connection:
         raise SourceOpenError(f"{self.shown_url} sends no video")
 
     def _demuxer_options(self) -> dict[str, str]:
+        quick = {"fpsprobesize": "0"}  # do not watch 20 frames to guess a rate that is announced
         if not self._is_rtsp:
-            return {}
-        return {
+            return quick | {"analyzeduration": "1000000"}  # µs; FLV may wait 5 s for sound
+        return quick | {
             "rtsp_transport": self._options.transport,
             # with sound beside it FFmpeg would shift the picture's stream time at each report
             "allowed_media_types": "video",
             "buffer_size": str(UDP_BUFFER_BYTES),
-            "fpsprobesize": "0",  # do not watch 20 frames to guess a rate that is announced
         }
 
     def _packets_from_key(self) -> Iterator[VideoPacket]:

@@ -24,6 +24,8 @@ INTERVALS_KEPT = 32
 """Frames that a camera's period and delay are learnt from: about a second."""
 SLACK = 0.1
 """Of a period: how far frame times may jitter about it, and periods differ and still be equal."""
+REACH = 0.51
+"""Of the slowest camera's period: how far from the tick a frame may be. Half, and some jitter."""
 LOST_PERIODS = 1.5
 """Frames farther apart have one lost between them."""
 
@@ -160,7 +162,7 @@ class Matcher(Generic[ItemT]):
         tick_ns = self._next_tick(self.lanes[pacer], period_ns, now_ns)
         if tick_ns is None or not all(self._is_ready(x, tick_ns, now_ns) for x in self.lanes):
             return None
-        return self._match(pacer, tick_ns, round(period_ns * (0.5 + SLACK)))
+        return self._match(pacer, tick_ns, round(period_ns * REACH))
 
     def _choose_pacer(self) -> int | None:
         """The slowest live camera; the present one unless another is clearly slower."""
@@ -178,6 +180,7 @@ class Matcher(Generic[ItemT]):
         """The pacer's next frame; where one is lost or overdue, the time it should have had."""
         last_ns = self._tick_ns
         if last_ns is None:
+            pacer.drop_before(max((x.frames[0].time_ns for x in self.lanes if x.frames), default=0))
             return pacer.frames[0].time_ns if pacer.frames else None
         pacer.drop_before(last_ns + round(period_ns * SLACK))
         expected_ns = last_ns + period_ns

@@ -4,7 +4,8 @@ Run with the system's Python, which has GStreamer's bindings::
 
     /usr/bin/python3 rtsp_server.py PORT NAME:FPS[:OPTION,...] ...
 
-Options: ``b`` (two B-frames), ``mute`` (no sender reports), ``drift=PPM`` (the reports' clock),
+Options: ``b`` (two B-frames), ``mute`` (no sender reports), ``drift=PPM`` (the camera's clock,
+which pictures and reports tell, against the pipeline's),
 ``phase=MS`` (of the exposures to whole periods of UTC), ``period=S`` (shortest time between
 reports), ``loss=PERCENT`` (of encoded frames). Prints one URL per camera, then obeys lines on
 standard input: ``jump NAME SECONDS`` steps the clock that the camera's reports tell.
@@ -59,18 +60,21 @@ class Camera:
 
     def launch(self) -> str:
         """The pipeline in GStreamer's language."""
-        tune = "" if self.b_frames else "tune=zerolatency"
+        coding = "speed-preset=ultrafast tune=zerolatency"
+        if self.b_frames:
+            coding = f"speed-preset=superfast bframes={self.b_frames} b-adapt=false"
+        profile = "main" if self.b_frames else "constrained-baseline"
         return (
             "( appsrc name=camera is-live=true format=time block=false max-buffers=4"
             f" caps=video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate={self.fps}/1"
-            f" ! x264enc {tune} speed-preset=ultrafast bframes={self.b_frames} threads=1"
-            f" rc-lookahead=0 sync-lookahead=0 b-adapt=false key-int-max={self.fps} bitrate=1500"
-            f" ! identity drop-probability={self.loss} ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+            f" ! x264enc {coding} threads=1 key-int-max={self.fps} bitrate=1500"
+            f" ! video/x-h264,profile={profile} ! identity drop-probability={self.loss}"
+            " ! rtph264pay name=pay0 pt=96 config-interval=1 )"
         )
 
-    def clock_error_ns(self) -> int:
-        """How far the clock that the reports tell is ahead of UTC."""
-        return self.jump_ns + round(self.drift * (time.time_ns() - self.started_ns))
+    def drift_ns(self, instant: int) -> int:
+        """How far the camera's clock has drifted from UTC."""
+        return round(self.drift * (instant - self.started_ns))
 
     def expose(self, appsrc: Any) -> None:
         """Push pictures on time until the pipeline ends."""
@@ -89,7 +93,8 @@ class Camera:
 
     def picture(self, image: Any, instant: int, running: int) -> Any:
         """One picture that shows its instant, stamped with the same in the pipeline's time."""
-        optical_clock.draw(image[:HEIGHT], (instant,) * optical_clock.BAND_COUNT)
+        shown = instant + self.drift_ns(instant)
+        optical_clock.draw(image[:HEIGHT], (shown,) * optical_clock.BAND_COUNT)
         buffer = Gst.Buffer.new_wrapped(image.tobytes())
         buffer.pts = max(0, running)
         buffer.duration = NS_PER_S // self.fps
@@ -112,7 +117,7 @@ class Camera:
         """Pass a report on, or with another time, or not at all."""
         report = info.get_buffer()
         data = bytearray(report.extract_dup(0, report.get_size()))
-        error = self.clock_error_ns()
+        error = self.jump_ns + self.drift_ns(time.time_ns())
         if data[1] != SENDER_REPORT or not (self.mute or error):
             return Gst.PadProbeReturn.OK
         if self.mute:
