@@ -10,9 +10,9 @@ from capture_protocol.frame import FRAME_SIZE
 from capture_protocol.session import PlannedCamera
 from control_server.audit.event_log import Records, StageLog
 from control_server.audit.session import AuditedSession
-from control_server.frames_table import CameraFrames
-from control_server.record_times import midpoints_ns, slot_offsets_ns
-from control_server.segment_scan import NO_CONTAINER_TIME
+from control_server.session.frames_table import CameraFrames
+from control_server.session.record_times import midpoints_ns, slot_offsets_ns
+from control_server.session.segment_scan import NO_CONTAINER_TIME
 
 Bools = npt.NDArray[np.bool_]
 

@@ -21,7 +21,7 @@ from control_server.audit.event_log import Records, StageLog, read_log
 from control_server.audit.result import CameraResult
 from control_server.audit.session import AuditedSession
 from control_server.audit.statistics import Nanoseconds, drift_ppm, interval_errors_ns, spread
-from control_server.frames_table import CameraFrames, read_frames
+from control_server.session.frames_table import CameraFrames, read_frames
 
 Mask = npt.NDArray[np.bool_]
 

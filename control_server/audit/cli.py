@@ -13,8 +13,8 @@ from control_server.audit.report import render_report
 from control_server.audit.run import Audit, run_audit
 from control_server.audit.table import render_result
 from control_server.commands.shared import JsonOption, RigOption, console, stderr
-from control_server.counter import session_folder
-from control_server.place import find_rig
+from control_server.rig.place import find_rig
+from control_server.session.counter import session_folder
 
 SessionArgument = Annotated[
     str, typer.Argument(help="Number of a session of this rig, or the path of a session folder.")

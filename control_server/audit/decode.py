@@ -13,8 +13,8 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from capture_protocol import optical_clock
-from control_server.record_times import row_midpoints_ns
-from control_server.segment_scan import SegmentScan, scan_segment, time_ns
+from control_server.session.record_times import row_midpoints_ns
+from control_server.session.segment_scan import SegmentScan, scan_segment, time_ns
 
 Luma = npt.NDArray[np.uint8]
 

@@ -18,7 +18,7 @@ from control_server.audit.findings import MOST_LISTED, NS_PER_US, counted, plura
 from control_server.audit.result import Check, OpticalSummary, Spread, Verdict
 from control_server.audit.session import AuditedSession
 from control_server.audit.statistics import Nanoseconds, spread
-from control_server.frames_table import CameraFrames, read_frames
+from control_server.session.frames_table import CameraFrames, read_frames
 
 PROCESSES = 2
 SMALL_BYTES = 4_000_000

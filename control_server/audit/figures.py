@@ -19,7 +19,9 @@ PLOT_HEIGHT = 230
 ROW_HEIGHT, GAP_ROW = 44, 22
 COLOURS = 7
 """The style sheet has so many colours for cameras; they repeat after that."""
-HISTOGRAM_BINS = 120
+HISTOGRAM_BINS = 24, 120
+"""Fewest and most; twice the root of the number of frames between them, so that short sessions do
+not crumble."""
 _FLOOR_US = 0.1
 """Lower end of logarithmic axes: clocks are not read more finely."""
 
@@ -175,7 +177,8 @@ def _draw_histogram(
     plot: Plot, camera: CameraFindings, row: int, reach_us: float, bottom: float
 ) -> int:
     errors_us = camera.times.grid_error_ns / NS_PER_US
-    counts, edges = np.histogram(errors_us, HISTOGRAM_BINS, (-reach_us, reach_us))
+    columns = int(np.clip(2 * np.sqrt(len(errors_us)), *HISTOGRAM_BINS))
+    counts, edges = np.histogram(errors_us, columns, (-reach_us, reach_us))
     tallest = max(int(counts.max()), 1)
     for at in np.flatnonzero(counts):
         tall = (ROW_HEIGHT - 8) * counts[at] / tallest

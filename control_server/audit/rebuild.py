@@ -2,7 +2,7 @@
 
 from capture_protocol import SessionFolder
 from control_server.audit.files import file_sha256
-from control_server.frames_table import Progress, write_frames
+from control_server.session.frames_table import Progress, write_frames
 
 
 def rebuild_frames(folder: SessionFolder, progress: Progress | None = None) -> None:

@@ -29,7 +29,7 @@ def render_result(result: AuditResult) -> RenderableType:
 def _cameras(cameras: list[CameraResult]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("camera")
-    table.add_column("delivered", justify="right")
+    table.add_column("slots", justify="right")
     table.add_column("missing", justify="right")
     for column in ("late", "grid µs p50", "p99", "max", "release p99", "drift ppm", "clock ±"):
         table.add_column(column, justify="right")
