@@ -1,5 +1,16 @@
-"""Any footage on one timeline: sources, and reading them together."""
+"""Any footage on one timeline: sources, what puts them there, and reading them together."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from multiview.live import (
+    FrameData,
+    FramePacket,
+    FrameStatus,
+    LiveOptions,
+    LiveVideoSource,
+    StreamSynchronizer,
+)
 from multiview.sources import (
     Clock,
     FileVideoSource,
@@ -33,21 +44,40 @@ from multiview.synthetic import (
 )
 from multiview.timeline import Evidence, Timeline
 
+if TYPE_CHECKING:
+    from multiview.audio import AudioAlignment, AudioSyncError, synchronize_audio
+    from multiview.flash import (
+        FlashSyncError,
+        FlashVideoSynchronization,
+        SynchronizedImageSource,
+    )
+
 __all__ = [
+    "AudioAlignment",
+    "AudioSyncError",
     "BentTimeMap",
     "CameraModel",
     "Clock",
     "Drift",
     "Evidence",
     "FileVideoSource",
+    "FlashSyncError",
+    "FlashVideoSynchronization",
     "Frame",
+    "FrameData",
+    "FramePacket",
     "FrameSet",
+    "FrameStatus",
+    "LiveOptions",
+    "LiveVideoSource",
     "Picture",
     "SceneConfig",
     "SessionVideoSource",
     "SetStatistics",
     "Strategy",
+    "StreamSynchronizer",
     "SyncBuffer",
+    "SynchronizedImageSource",
     "SyntheticVideoGenerator",
     "SyntheticVideoSource",
     "Timeline",
@@ -61,4 +91,21 @@ __all__ = [
     "read_frame_times",
     "session_cameras",
     "session_configs",
+    "synchronize_audio",
 ]
+
+_LATE = {
+    "AudioAlignment": "multiview.audio",
+    "AudioSyncError": "multiview.audio",
+    "FlashSyncError": "multiview.flash",
+    "FlashVideoSynchronization": "multiview.flash",
+    "SynchronizedImageSource": "multiview.flash",
+    "synchronize_audio": "multiview.audio",
+}
+"""Loaded when first used: they need scipy, which takes longer to load than all the rest."""
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
+    raise AttributeError(f"module 'multiview' has no attribute {name!r}")

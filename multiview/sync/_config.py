@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
 from multiview.errors import SyncConfigError
+from multiview.live import LiveVideoSource
 from multiview.sources import (
     NS_PER_S,
     FileVideoSource,
@@ -20,7 +21,7 @@ from multiview.sync._aligned import AlignedSource
 from multiview.sync._timemap import TimeMap
 from multiview.timeline import Evidence, Timeline
 
-SourceType: TypeAlias = Literal["auto", "file", "session"]
+SourceType: TypeAlias = Literal["auto", "file", "session", "stream"]
 MAX_OFFSET_S = 1e10
 """Three hundred years: more is a mistake of units, and would overflow nanoseconds."""
 
@@ -46,7 +47,7 @@ class VideoSourceConfig:
     """
 
     path: str | Path
-    """A video file, or the folder of a recorded session."""
+    """A video file, the folder of a recorded session, or the URL of a live stream (as text)."""
     camera_id: str
     source_type: SourceType = "auto"
     offset_seconds: float = 0.0
@@ -92,6 +93,8 @@ class VideoSourceConfig:
                     frame_times_ns=self.frame_times_ns,
                     decoder_threads=decoder_threads,
                 )
+            case "stream":
+                return LiveVideoSource(str(self.path), self.camera_id)
             case "session":
                 return SessionVideoSource(
                     self.path, self.camera_id, window_s=window_s, decoder_threads=decoder_threads
@@ -102,6 +105,8 @@ class VideoSourceConfig:
     def _resolved_type(self) -> str:
         if self.source_type != "auto":
             return self.source_type
+        if "://" in str(self.path):
+            return "stream"
         return "session" if Path(self.path).is_dir() else "file"
 
     def _timeline(self) -> Timeline:

@@ -206,3 +206,10 @@ def test_a_bent_time_map_must_increase() -> None:
     for source, instant in [([0, 1], [1, 1]), ([0], [0]), ([1, 0], [0, 1])]:
         with pytest.raises(SyncConfigError):
             BentTimeMap(np.array(source), np.array(instant))
+
+
+def test_every_exported_name_is_there() -> None:
+    import multiview
+
+    assert [name for name in multiview.__all__ if not hasattr(multiview, name)] == []
+    assert not hasattr(multiview, "anything_else")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from multiview.errors import SourceClosedError, SourceOpenError, SyncConfigError
-from multiview.sources import NS_PER_S, FileVideoSource
+from multiview.live import LiveVideoSource
+from multiview.sources import NS_PER_S, FileVideoSource, SessionVideoSource
 from multiview.sync import VideoIngestor, VideoSourceConfig
 from multiview.synthetic import SyntheticVideoSource
 from multiview.timeline import Timeline
@@ -213,3 +214,19 @@ def test_an_ingestor_must_be_loaded_and_a_batch_must_fit(configs) -> None:
         ingestor.get_frame_batch(0, 10_000_000)
     with ingestor, pytest.raises(SyncConfigError, match="ends before"):
         ingestor.get_frame_batch(5, 4)
+
+
+def test_the_kind_of_source_follows_from_its_place(tmp_path) -> None:
+    kinds = {
+        "file": tmp_path / "clip.mp4",
+        "session": tmp_path,
+        "stream": "rtsp://127.0.0.1:1/x",
+    }
+    made = {kind: VideoSourceConfig(path, "cam").own_source() for kind, path in kinds.items()}
+    assert [type(source) for source in made.values()] == [
+        FileVideoSource,
+        SessionVideoSource,
+        LiveVideoSource,
+    ]
+    with pytest.raises(SyncConfigError, match="unknown source type 'tape'"):
+        VideoSourceConfig(tmp_path, "cam", "tape").own_source()
