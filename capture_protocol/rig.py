@@ -45,6 +45,15 @@ class CameraConfig(_Section):
     """Settings of the backend itself, e.g. the simulated sensor's `ppm` and `seed`."""
 
 
+class PtpSection(_Section):
+    """How a node with `clock = "ptp"` takes part in PTP: what its ptp4l.conf says."""
+
+    role: Literal["follower", "grandmaster"] = "follower"
+    domain: Annotated[int, Field(ge=0, le=127)] = 0
+    socket: Annotated[str, StringConstraints(pattern=r"^/[\w./-]{1,106}$")] = "/var/run/ptp4l"
+    """ptp4l's `uds_address`."""
+
+
 class NodeEntry(_Section):
     """One node as the rig sees it."""
 
@@ -53,6 +62,7 @@ class NodeEntry(_Section):
     """Where Ansible reaches the node."""
     clock: Literal["shared", "ntp", "ptp"] = "ptp"
     """What should discipline CLOCK_REALTIME; `shared`: the agent runs on the server itself."""
+    ptp: PtpSection = PtpSection()
     camera: Annotated[list[CameraConfig], Field(min_length=1)]
 
 
@@ -205,6 +215,7 @@ class NodeConfig(_Section):
     datagram_port: Port
     interface: str = ""
     clock: Literal["shared", "ntp", "ptp"] = "ptp"
+    ptp: PtpSection = PtpSection()
     state: str = "state"
     """Folder for spool and event logs, absolute or beside node.toml."""
     spool_limit_mb: Annotated[int, Field(ge=16)] = 4096
@@ -231,6 +242,7 @@ def node_config(rig: RigConfig, name: str) -> NodeConfig:
         datagram_port=rig.network.port,
         interface=rig.network.interface,
         clock=entry.clock,
+        ptp=entry.ptp,
         idle_close_ms=rig.session.idle_close_ms,
         camera=cameras,
     )

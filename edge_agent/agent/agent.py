@@ -35,7 +35,7 @@ from edge_agent.agent.health import NodeHealth
 from edge_agent.agent.keeper import SessionKeeper
 from edge_agent.agent.link import ControlLink, read_link_keys
 from edge_agent.agent.paths import NodePaths
-from edge_agent.clock.watch import ClockWatch
+from edge_agent.clock.watch import LOOK_S, ClockWatch
 from edge_agent.eventlog import RingWriter
 from edge_agent.process import (
     CaptureStatus,
@@ -51,8 +51,6 @@ from edge_agent.spool import spooled_sessions
 _log = logging.getLogger("edge_agent")
 
 _TICK_S = 0.25
-_REFUSAL_S = 0.1  # between two refusals that are answered
-_CLOCK_WATCH_S = 1.0
 _CAPTURE_END_S = 3.0  # SIGTERM: until the cameras have given their last frame
 _DRAIN_S = 10.0  # SIGTERM: until the spools are delivered; what is left stays on disk
 _CHILD_END_S = 3.0
@@ -87,7 +85,7 @@ class Agent:
         self._keeper = SessionKeeper(codec, paths.memory, self._children, self._acknowledge)
         self._archive = Archive(config.name, self._cameras, paths)
         self._health = NodeHealth()
-        self._clock = ClockWatch(config.clock)
+        self._clock = ClockWatch(config.clock, config.ptp)
         self._link = ControlLink(config, keys, self._on_link_up, self._take_message)
         self._registered_session = 0
         self._announced = (AgentState.IDLE, 0)
@@ -95,7 +93,6 @@ class Agent:
         self._failure: TuttiError | None = None
         self._address = local_address(config)
         self._spool_root = paths.spool
-        self._next_refusal_s = 0.0
 
     async def run(self) -> None:
         """Serve until told to stop.
@@ -156,7 +153,7 @@ class Agent:
     async def _watch_clock(self) -> None:
         """Tell the capture process who disciplines the clock; asking may take a while."""
         while True:
-            await asyncio.sleep(_CLOCK_WATCH_S)
+            await asyncio.sleep(LOOK_S)
             discipline = await asyncio.to_thread(self._clock.look)
             if discipline != self._health.discipline:
                 self._health.discipline = discipline
@@ -290,8 +287,6 @@ class Agent:
     ) -> None:
         if accepted:
             self._archive.add(session)
-        elif not self._refusal_is_due():
-            return
         _log.info("session %d: %s %s %s", session, of, "taken" if accepted else "refused:", reason)
         self._link.send(
             Ack(
@@ -302,14 +297,6 @@ class Agent:
                 reason=reason,
             )
         )
-
-    def _refusal_is_due(self) -> bool:
-        """Whether a refusal is answered now: a flood of them must not become a flood of answers."""
-        now_s = asyncio.get_running_loop().time()
-        if now_s < self._next_refusal_s:
-            return False
-        self._next_refusal_s = now_s + _REFUSAL_S
-        return True
 
     def _open_orders(self) -> list[Any]:
         return self._keeper.unsealed_orders()

@@ -9,6 +9,7 @@ from capture_protocol.frame import FrameFlag, LockState
 from capture_protocol.grid import Grid
 from capture_protocol.rig import NodeCamera
 from edge_agent.camera.contract import Camera, CameraFrame
+from edge_agent.camera.kernel_time import KernelTime
 from edge_agent.camera.options import Options
 from edge_agent.genlock import Genlock
 from edge_agent.sensor import (
@@ -33,7 +34,9 @@ def open_simulated(config: NodeCamera) -> Camera:
 
     Options: ``mode`` (of the sensor table), ``trigger`` ("free" or "hardware"), ``seed``, and
     the fields of `SensorPhysics`: ``ppm``, ``wander_ppm``, ``stamp_noise_ns``,
-    ``tail_probability``, ``tail_ns``, ``drop_probability``.
+    ``tail_probability``, ``tail_ns``, ``drop_probability``. ``true_time`` says whose time the
+    optical clock shows: "node" (the node's own UTC: all that a lone machine can know), or
+    "kernel" where the node lives by a simulated clock (see `KernelTime`).
 
     Raises:
         InputError: an option is unknown or has an impossible value.
@@ -47,23 +50,32 @@ def open_simulated(config: NodeCamera) -> Camera:
     physics = SensorPhysics(
         **{name: options.take(name, getattr(defaults, name)) for name in vars(defaults)}
     )
+    true_time = options.take("true_time", "node")
     options.finish()
+    if true_time not in ("node", "kernel"):
+        raise InputError(f"camera {config.name}: true_time is 'node' or 'kernel'")
+    truth = KernelTime() if true_time == "kernel" else None
     exposure_ns = config.exposure_us * 1000
     if trigger == "free":
-        return FreeRunningCamera(mode, physics, seed, exposure_ns)
+        return FreeRunningCamera(mode, physics, seed, exposure_ns, truth)
     if trigger == "hardware":
-        return TriggeredCamera(mode, physics, seed, exposure_ns)
+        return TriggeredCamera(mode, physics, seed, exposure_ns, truth)
     raise InputError(f"camera {config.name}: trigger is 'free' or 'hardware', not {trigger!r}")
 
 
 class FreeRunningCamera:
     """A sensor that runs on its own oscillator and is steered onto the grid by the genlock."""
 
-    shows_instant = True
-
     def __init__(
-        self, mode: SensorMode, physics: SensorPhysics, seed: int, exposure_ns: int
+        self,
+        mode: SensorMode,
+        physics: SensorPhysics,
+        seed: int,
+        exposure_ns: int,
+        truth: KernelTime | None = None,
     ) -> None:
+        self._truth = truth
+        self.shows_instant = truth is None
         self._mode, self._physics, self._seed = mode, physics, seed
         self._exposure_ns = exposure_ns
         self._line_time_ns = _line_time_ns(mode)
@@ -138,7 +150,7 @@ class FreeRunningCamera:
             sensor_delay_ns=0,
             stamp_uncertainty_ns=min(round(report.uncertainty_ns), 0xFFFFFFFF),
             flags=FrameFlag.SIMULATED,
-            picture=frame.true_midpoint_ns(1, 2),
+            picture=_shown_ns(frame, self._truth),
         )
 
 
@@ -149,11 +161,16 @@ class TriggeredCamera:
     slot n therefore arms the trigger of slot n + 1.
     """
 
-    shows_instant = True
-
     def __init__(
-        self, mode: SensorMode, physics: SensorPhysics, seed: int, exposure_ns: int
+        self,
+        mode: SensorMode,
+        physics: SensorPhysics,
+        seed: int,
+        exposure_ns: int,
+        truth: KernelTime | None = None,
     ) -> None:
+        self._truth = truth
+        self.shows_instant = truth is None
         self._mode, self._exposure_ns = mode, exposure_ns
         self._sensor = TriggeredSensor(mode, physics, seed=seed, start_ns=time.monotonic_ns())
         self._line_time_ns = _line_time_ns(mode)
@@ -204,8 +221,13 @@ class TriggeredCamera:
             sensor_delay_ns=0,
             stamp_uncertainty_ns=self._stamp_uncertainty_ns,
             flags=FrameFlag.SIMULATED,
-            picture=frame.true_midpoint_ns(1, 2),
+            picture=_shown_ns(frame, self._truth),
         )
+
+
+def _shown_ns(frame: Frame, truth: KernelTime | None) -> int:
+    midpoint_ns = frame.true_midpoint_ns(1, 2)
+    return midpoint_ns if truth is None else truth.real_ns(midpoint_ns)
 
 
 def _line_time_ns(mode: SensorMode) -> int:

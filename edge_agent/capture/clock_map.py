@@ -44,6 +44,11 @@ class ClockMap:
         return self._last.offset_ns - self._steps_ns
 
     @property
+    def stepped_by_ns(self) -> int:
+        """All steps together: which of the mappings before and after was right is not known."""
+        return self._steps_ns
+
+    @property
     def width_ns(self) -> int:
         """Width of the last reading's bracket; the mapping is exact to ± half of it."""
         return self._last.width_ns

@@ -107,8 +107,13 @@ class CaptureLoop:
                 track.ledger.last_slot = order.last_slot
 
     def note_discipline(self, discipline: Discipline) -> None:
-        """Take over what the agent has found out about CLOCK_REALTIME."""
+        """Take over what the agent has found out about CLOCK_REALTIME, into the next frame."""
+        changed = discipline.holdover != self._discipline.holdover
         self._discipline = discipline
+        if self._recording is not None:
+            self._recording.judge_clock(discipline)
+            if changed:
+                self._next_clock_event_ns = 0
 
     def close(self) -> None:
         """Release all cameras and logs."""

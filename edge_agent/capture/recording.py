@@ -1,7 +1,7 @@
 """The session that the capture process is recording."""
 
 from capture_protocol.datagram import Start, StartFlag
-from capture_protocol.frame import FrameFlag
+from capture_protocol.frame import MAX_UNCERTAINTY_NS, FrameFlag
 from edge_agent.capture.clock_map import ClockMap
 from edge_agent.clock import Discipline
 
@@ -38,4 +38,6 @@ class Recording:
             flags |= FrameFlag.CLOCK_HOLDOVER
         self.flags = int(flags)
         self.clock_offset_ns = discipline.offset_ns
-        self.clock_uncertainty_ns = discipline.uncertainty_ns
+        self.clock_uncertainty_ns = min(
+            discipline.uncertainty_ns + abs(self.clock.stepped_by_ns), MAX_UNCERTAINTY_NS
+        )

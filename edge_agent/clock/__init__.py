@@ -4,6 +4,13 @@ The agent process watches (`edge_agent.clock.watch`, which may ask programs) and
 process, which only ever takes the last `Discipline` into its frame records.
 """
 
-from edge_agent.clock.discipline import UNKNOWN_DISCIPLINE, Discipline, read_kernel
+from edge_agent.clock.discipline import UNKNOWN_DISCIPLINE, Discipline
+from edge_agent.clock.kernel import KernelClock, ntp_discipline, read_kernel_clock
 
-__all__ = ["UNKNOWN_DISCIPLINE", "Discipline", "read_kernel"]
+__all__ = [
+    "UNKNOWN_DISCIPLINE",
+    "Discipline",
+    "KernelClock",
+    "ntp_discipline",
+    "read_kernel_clock",
+]

@@ -22,7 +22,7 @@ from edge_agent.linuxptp.config import (
 )
 from edge_agent.linuxptp.daemons import Daemon, find_daemons, read_processes
 from edge_agent.linuxptp.ethtool import Timestamping, parse_ethtool
-from edge_agent.linuxptp.findings import Finding, Verdict, judge
+from edge_agent.linuxptp.findings import MAX_OFFSET_NS, Finding, Verdict, judge
 from edge_agent.linuxptp.holdover import ClockUncertainty
 from edge_agent.linuxptp.logs import (
     LogLine,
@@ -49,6 +49,7 @@ from edge_agent.linuxptp.query import gather_evidence, query_ethtool, query_phc2
 from edge_agent.linuxptp.status import ClockEvidence, ClockStatus, Driver, derive_status
 
 __all__ = [
+    "MAX_OFFSET_NS",
     "ClockEvidence",
     "ClockStatus",
     "ClockUncertainty",

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 _BOUND_SIGMAS = 2.576  # 99 % of a normal distribution, two-sided
+_UNSEEN_NS = 20_000.0  # what software stamps may still show, shared by the samples there are
 _ASYMMETRY_SHARE = 0.25  # of the path delay: two unequal directions, stamped in software
 _MEMORY = 1 / 16  # samples; at one per second the last quarter of a minute
 _UNKNOWN_DRIFT_PPB = 2_000.0  # a Pi's crystal over the temperatures of a room, uncorrected
@@ -74,6 +75,7 @@ class ClockUncertainty:
             return None
         elapsed_s = max(0, monotonic_ns - self._last_ns) / _NS_PER_S
         scatter_ns = abs(self._offsets.mean) + _BOUND_SIGMAS * math.sqrt(self._offsets.variance)
+        scatter_ns += _UNSEEN_NS / self._offsets.count
         walk_ns = _BOUND_SIGMAS * _WALK_PPB_PER_SQRT_S * math.sqrt(elapsed_s**3 / 3)
         drift_ns = self.drift_ppb * elapsed_s
         return scatter_ns + _ASYMMETRY_SHARE * self._path_delay_ns + drift_ns + walk_ns

@@ -53,21 +53,23 @@ def query_phc2sys(unit: str) -> LogLine | None:
     return servo[-1] if servo else None
 
 
-def gather_evidence(uds_address: str = UDS_ADDRESS) -> ClockEvidence:
+def gather_evidence(uds_address: str = UDS_ADDRESS, domain: int = 0) -> ClockEvidence:
     """Read the whole clock chain of this node.
 
     What cannot be read is left out: the findings then say so. Raises EnvironmentLackError if
     linuxptp is not installed.
     """
-    responses = tuple(query_pmc(uds_address))
+    responses = tuple(query_pmc(uds_address, domain))
     properties = find(responses, PortProperties)
     interface = properties.interface if properties else ""
+    daemons = find_daemons(read_processes())
+    copied = any(daemon.name == "phc2sys" for daemon in daemons)
     return ClockEvidence(
         responses=responses,
         timestamping=_optional_ethtool(interface),
         phcs=hardware_clocks(),
-        daemons=find_daemons(read_processes()),
-        phc2sys=_optional_phc2sys(interface),
+        daemons=daemons,
+        phc2sys=_optional_phc2sys(interface) if copied else None,
         now_monotonic_ns=time.monotonic_ns(),
     )
 

@@ -74,6 +74,10 @@ class ClockStatus:
     """The hardware clock of ptp4l's interface."""
     phc2sys_age_ns: int | None
     """Age of phc2sys's newest servo line."""
+    ingress_time_ns: int | None = None
+    """When the last synchronisation arrived, by the clock that ptp4l disciplines; another value
+    means another message."""
+    sync_interval_s: float = 1.0
 
 
 def derive_status(evidence: ClockEvidence) -> ClockStatus:
@@ -104,6 +108,8 @@ def derive_status(evidence: ClockEvidence) -> ClockStatus:
         phcs=evidence.phcs,
         phc=evidence.timestamping.phc if evidence.timestamping else None,
         phc2sys_age_ns=_age_ns(evidence),
+        ingress_time_ns=time_status.ingress_time_ns if time_status else None,
+        sync_interval_s=2.0**port.log_sync_interval if port else 1.0,
     )
 
 

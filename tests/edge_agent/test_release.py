@@ -9,9 +9,7 @@ import pytest
 from capture_protocol.events import ClockSource
 from capture_protocol.rig import RealtimeSection
 from edge_agent.capture import RealtimeRights, ReleaseTimer, sleep_until, take_rights
-from edge_agent.clock import UNKNOWN_DISCIPLINE, read_kernel
 from edge_agent.clock.watch import ClockWatch
-from edge_agent.linuxptp import ClockStatus, Driver
 
 MS = 1_000_000
 
@@ -74,52 +72,10 @@ def test_a_mode_names_all_that_was_granted():
     assert str(RealtimeRights(spin=True, fifo=7, locked=True, cpu=3)) == "spin+fifo7+mlock+cpu3"
 
 
-def status(disciplined, offset_ns=500.0):
-    return ClockStatus(
-        source=ClockSource.PTP_SOFTWARE,
-        driver=Driver.PTP4L,
-        disciplined=disciplined,
-        is_grandmaster=False,
-        grandmaster="aa",
-        port_state=None,
-        stamping=None,
-        interface="eth0",
-        offset_ns=offset_ns,
-        path_delay_ns=40_000.0,
-        steps_removed=1,
-        phcs=(),
-        phc=None,
-        phc2sys_age_ns=None,
-    )
-
-
 def test_a_shared_clock_has_no_error_between_agents():
     discipline = ClockWatch("shared").look()
     assert (discipline.source, discipline.synchronised) == (ClockSource.SHARED, True)
     assert discipline.uncertainty_ns == 0
-
-
-def test_a_clock_that_was_never_disciplined_is_unknown():
-    assert ClockWatch("ptp").judge(status(disciplined=False), 0) == UNKNOWN_DISCIPLINE
-
-
-def test_a_clock_whose_grandmaster_is_lost_grows_uncertain():
-    watch = ClockWatch("ptp")
-    for second in range(30):
-        good = watch.judge(status(disciplined=True), second * 1000 * MS)
-    assert (good.synchronised, good.holdover, good.offset_ns) == (True, False, 500)
-    bounds = [
-        watch.judge(status(disciplined=False), second * 1000 * MS).uncertainty_ns
-        for second in (31, 60, 300)
-    ]
-    assert good.uncertainty_ns < bounds[0] < bounds[1] < bounds[2]
-    lost = watch.judge(status(disciplined=False), 301 * 1000 * MS)
-    assert lost.holdover
-    assert "grandmaster is lost" in lost.problem
-
-
-def test_ntp_is_judged_by_the_kernel():
-    assert ClockWatch("ntp").look().source == read_kernel().source
 
 
 def test_without_linuxptp_the_clock_is_unsynchronised_and_says_why(monkeypatch):
