@@ -41,9 +41,9 @@ from capture_protocol.session import (
     SessionPlan,
 )
 from control_server.audit.files import file_sha256
-from control_server.frames_table import RowCollector, frames_writer
-from control_server.record_times import slot_offsets_ns
-from control_server.segment_scan import SegmentScan
+from control_server.session.frames_table import RowCollector, frames_writer
+from control_server.session.record_times import slot_offsets_ns
+from control_server.session.segment_scan import SegmentScan
 
 CAMERAS, HOURS, RATE = 16, 1.0, Fraction(60)
 SESSION, GOP, SEGMENT_SLOTS = 1, 60, 600

@@ -19,10 +19,10 @@ from bench.latency import SegmentFollower, quantiles_ms
 from bench.processes import Usage, session_members, usage, working_below
 from capture_protocol import SessionFolder
 from control_server.audit import run_audit
-from control_server.demo import wait_until_ready
-from control_server.local_rig import LocalRig, LocalWish
-from control_server.requests import StartRequest, StatusRequest
-from control_server.server_process import ask
+from control_server.demo.local_rig import LocalRig, LocalWish
+from control_server.demo.run import wait_until_ready
+from control_server.manager.process import ask
+from control_server.manager.requests import StartRequest, StatusRequest
 
 COUNTS = (1, 4, 16, 32)
 READY_WAIT_S = 120.0

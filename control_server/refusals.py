@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+REFUSALS_NAME = "refused.json"
+
 
 @dataclass(frozen=True, slots=True)
 class RefusalCounts:

@@ -27,7 +27,7 @@ def demo(
 
     Example: manager demo --cameras 6 --seconds 20 --keep my-rig
     """
-    from control_server.demo import DemoWish, as_json, run_demo, show
+    from control_server.demo.run import DemoWish, as_json, run_demo, show
 
     wish = DemoWish(cameras, seconds, rate, source, keep)
     result = run_demo(wish, stderr if json else console)

@@ -22,7 +22,7 @@ LATE_COMMANDS = {
         "control_server.audit.cli", "audit", "Prove from the files alone what a session recorded."
     ),
     "transcode": LateCommand(
-        "control_server.transcode_cli", "transcode", "Make H.265 of a session, evidence included."
+        "control_server.transcode.cli", "transcode", "Make H.265 of a session, evidence included."
     ),
     "demo": LateCommand(
         "control_server.commands.demo",

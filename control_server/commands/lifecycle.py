@@ -16,9 +16,9 @@ from control_server.commands.shared import (
     progress_printer,
 )
 from control_server.errors import RigError
-from control_server.place import RigPlace, find_rig
-from control_server.requests import StartRequest, StopRequest
-from control_server.server_process import ask
+from control_server.manager.process import ask
+from control_server.manager.requests import StartRequest, StopRequest
+from control_server.rig.place import RigPlace, find_rig
 
 DurationOption = Annotated[
     float | None, typer.Option("--duration", min=0.001, help="Seconds to record.")

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from control_server.catalogue import catalogue
 from control_server.commands.shared import (
     JsonOption,
     RigOption,
@@ -14,10 +13,11 @@ from control_server.commands.shared import (
     print_json,
     progress_printer,
 )
-from control_server.place import RigPlace, find_rig
-from control_server.requests import Preflight, PreflightRequest, Status, StatusRequest
-from control_server.server_process import ask
-from control_server.views import preflight_table, sessions_table, status_view
+from control_server.manager.process import ask
+from control_server.manager.requests import Preflight, PreflightRequest, Status, StatusRequest
+from control_server.manager.views import preflight_table, sessions_table, status_view
+from control_server.rig.place import RigPlace, find_rig
+from control_server.session.catalogue import catalogue
 
 REFRESH_S = 0.5
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from control_server.commands.shared import JsonOption, RigOption, console, print_json
-from control_server.place import find_rig
+from control_server.rig.place import find_rig
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,7 @@ def init(
 
     Example: manager init --nodes 3 --dir ~/rig
     """
-    from control_server.rig_setup import RigWish, set_up
+    from control_server.rig.setup import RigWish, set_up
 
     wish = RigWish(name, nodes, cameras, address, port)
     place, written = set_up(directory, wish)
@@ -55,7 +55,7 @@ def serve(rig: RigOption = None) -> None:
 
     Example: manager serve --rig /etc/tutti/rig.toml
     """
-    from control_server import server
+    from control_server.manager import server
 
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -68,8 +68,8 @@ def shutdown(rig: RigOption = None, json: JsonOption = False) -> None:
 
     Example: manager shutdown
     """
-    from control_server.command_link import call
-    from control_server.requests import ShutdownRequest
+    from control_server.manager.command_link import call
+    from control_server.manager.requests import ShutdownRequest
 
     done = call(find_rig(rig).runtime, ShutdownRequest(), lambda _: None)
     print_json(done) if json else console.print(done["text"])

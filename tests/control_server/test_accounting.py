@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capture_protocol import SegmentName
-from control_server.accounting import (
+from control_server.session.accounting import (
     CameraAccount,
     SegmentFact,
     first_uncovered,
     missing_ranges,
     segment_entries,
 )
-from control_server.notes import PartNote
+from control_server.session.notes import PartNote
 
 ROOT = Path("/session")
 

@@ -25,19 +25,25 @@ from capture_protocol.handshake import (
     unpack_challenge,
     unpack_welcome,
 )
-from control_server.admission import Admission, Desk, RefusedError, is_delivered, shake_hands
-from control_server.counter import take_number
-from control_server.local_supervisor import drive
-from control_server.notes import DrainedNote, NotesFolder, SessionNotes
-from control_server.part_run import open_part
-from control_server.place import RigPlace, find_rig
-from control_server.planning import make_plan
+from control_server.manager.planning import make_plan
+from control_server.manager.requests import StartRequest
 from control_server.refusals import RefusalCounts
-from control_server.requests import StartRequest
-from control_server.rig_setup import RigWish, set_up
-from control_server.segment_scan import scan_segment
-from control_server.sessions import make_folders
-from control_server.stream_lock import acquire_stream, stream_lives
+from control_server.rig.place import RigPlace, find_rig
+from control_server.rig.setup import RigWish, set_up
+from control_server.segmenter.admission import (
+    Admission,
+    Desk,
+    RefusedError,
+    is_delivered,
+    shake_hands,
+)
+from control_server.segmenter.local_supervisor import drive
+from control_server.segmenter.part_run import open_part
+from control_server.session.counter import take_number
+from control_server.session.notes import DrainedNote, NotesFolder, SessionNotes
+from control_server.session.segment_scan import scan_segment
+from control_server.session.sessions import make_folders
+from control_server.session.stream_lock import acquire_stream, stream_lives
 from tests.support.fake_agent import streaming_nut
 from tests.support.served_rig import rig_config, wait_until
 
@@ -45,7 +51,7 @@ from tests.support.served_rig import rig_config, wait_until
 @pytest.fixture
 def place(tmp_path: Path) -> RigPlace:
     """A rig with session 1 planned, nobody recording."""
-    from control_server.rig_setup import config_text
+    from control_server.rig.setup import config_text
 
     (tmp_path / "rig.toml").write_text(config_text(rig_config(1, 2, {})))
     place = set_up(tmp_path, RigWish())[0]

@@ -15,7 +15,7 @@ from capture_protocol.rig import AuditSection
 from control_server.audit import AuditResult, Verdict, run_audit
 from control_server.audit.rebuild import rebuild_frames
 from control_server.cli import app
-from control_server.place import find_rig
+from control_server.rig.place import find_rig
 from tests.support.recording import (
     T0_NS,
     Recording,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from control_server.catalogue import catalogue
+from control_server.session.catalogue import catalogue
 from tests.support.served_rig import MANAGER, ServedRig, wait_until
 
 COMMANDS = ("init", "serve", "shutdown", "start", "stop", "restart", "status", "sessions")

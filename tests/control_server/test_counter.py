@@ -3,7 +3,7 @@
 import multiprocessing
 from pathlib import Path
 
-from control_server.counter import COUNTER_NAME, session_numbers, take_number
+from control_server.session.counter import COUNTER_NAME, session_numbers, take_number
 
 
 def test_twenty_processes_get_twenty_numbers(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from capture_protocol import Event, EventKind, InputError, SessionFolder
 from capture_protocol.events import EVENT_SIZE, iter_events
-from control_server.event_store import EventStore, repair_log
+from control_server.session.event_store import EventStore, repair_log
 
 KEY = ("cam0", "capture")
 

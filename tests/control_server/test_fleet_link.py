@@ -12,11 +12,11 @@ import zmq.asyncio
 from capture_protocol import AgentState, EnvironmentLackError
 from capture_protocol.control import Heartbeat, Registered, pack_message, unpack_server_message
 from capture_protocol.keys import KeyPair, make_pair, read_curve_key
-from control_server.fleet_link import FleetLink
-from control_server.local_rig import free_ports
-from control_server.place import RigPlace
+from control_server.demo.local_rig import free_ports
+from control_server.fleet.link import FleetLink
 from control_server.refusals import RefusalCounts
-from control_server.rig_setup import RigWish, set_up
+from control_server.rig.place import RigPlace
+from control_server.rig.setup import RigWish, set_up
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from capture_protocol import FrameRecord, Grid, InputError, LossPlace
 from capture_protocol.frame import FRAME_DTYPE
-from control_server.frames_table import FRAMES_SCHEMA, read_frames, write_frames
-from control_server.record_times import midpoints_ns, row_midpoints_ns, slot_offsets_ns
+from control_server.session.frames_table import FRAMES_SCHEMA, read_frames, write_frames
+from control_server.session.record_times import midpoints_ns, row_midpoints_ns, slot_offsets_ns
 from tests.capture_protocol.strategies import frame_records
 from tests.support.recording import Recording, make_record, record, sha256
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from capture_protocol import AgentState, ClockSource, DatagramCodec, InputError, Start, StartFlag
 from capture_protocol.control import CameraHealth, ClockHealth, Heartbeat, Register
 from control_server.commands.lifecycle import parse_utc
-from control_server.fleet import Fleet
-from control_server.planning import check_lead, make_plan, wanted_frames, whole_ms
-from control_server.preflight import Surroundings, preflight
-from control_server.requests import StartRequest
+from control_server.fleet.nodes import Fleet
+from control_server.manager.planning import check_lead, make_plan, wanted_frames, whole_ms
+from control_server.manager.preflight import Surroundings, preflight
+from control_server.manager.requests import StartRequest
 from tests.support.served_rig import rig_config
 
 NOW_NS = 10**12

@@ -7,8 +7,8 @@ import pytest
 
 from capture_protocol import InputError, load_node, load_rig
 from capture_protocol.keys import read_curve_key, read_rig_key
-from control_server.place import RIG_VARIABLE, find_rig
-from control_server.rig_setup import RigWish, config_text, rig_text, set_up
+from control_server.rig.place import RIG_VARIABLE, find_rig
+from control_server.rig.setup import RigWish, config_text, rig_text, set_up
 
 
 def contents(folder: Path) -> dict[str, bytes]:

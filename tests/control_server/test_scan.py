@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capture_protocol import Codec, InputError
-from control_server.segment_scan import scan_segment
+from control_server.session.segment_scan import scan_segment
 from tests.support.recording import Recording, camera_name, make_record, record
 
 RATES = [Fraction(30), Fraction(30000, 1001)]

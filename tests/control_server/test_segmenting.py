@@ -11,8 +11,12 @@ import pytest
 
 from capture_protocol import EnvironmentLackError, Grid, InputError, SegmentName
 from capture_protocol.session import SessionPlan
-from control_server.ffmpeg_command import check_numbering, find_ffmpeg, segmenter_arguments
-from control_server.segment_scan import SegmentScan, scan_segment
+from control_server.segmenter.ffmpeg_command import (
+    check_numbering,
+    find_ffmpeg,
+    segmenter_arguments,
+)
+from control_server.session.segment_scan import SegmentScan, scan_segment
 from tests.support.fake_agent import streaming_nut
 from tests.support.recording import Recording, _plan
 from tests.support.served_rig import wait_until

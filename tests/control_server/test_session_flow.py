@@ -25,9 +25,9 @@ from capture_protocol.handshake import (
     unpack_challenge,
     unpack_welcome,
 )
-from control_server.admission import MIB
-from control_server.local_supervisor import MAX_WAITING
-from control_server.segment_scan import scan_segment
+from control_server.segmenter.admission import MIB
+from control_server.segmenter.local_supervisor import MAX_WAITING
+from control_server.session.segment_scan import scan_segment
 from tests.support.fake_agent import FakeAgent
 from tests.support.served_rig import ServedRig, wait_until
 

@@ -21,20 +21,20 @@ from capture_protocol import (
     read_misb_us,
 )
 from capture_protocol.session import SegmentName
-from control_server import transcode as transcoding
 from control_server.audit import Verdict, run_audit
 from control_server.audit.event_log import read_log
 from control_server.cli import app
-from control_server.frames_table import read_frames
-from control_server.segment_scan import scan_segment
-from control_server.transcode import (
+from control_server.session.frames_table import read_frames
+from control_server.session.segment_scan import scan_segment
+from control_server.transcode import session as transcoding
+from control_server.transcode.encoder import EncoderChoice, choose_encoder
+from control_server.transcode.segment import TranscodeError, verify_segment
+from control_server.transcode.session import (
     is_h265,
     replace_original,
     replacement_pending,
     transcode_session,
 )
-from control_server.transcode_encoder import EncoderChoice, choose_encoder
-from control_server.transcode_segment import TranscodeError, verify_segment
 from tests.support.recording import SESSION, Recording, record, sha256
 
 FAST = EncoderChoice("libx265", 28, "ultrafast")

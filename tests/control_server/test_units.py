@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from capture_protocol import EnvironmentLackError
-from control_server.place import find_rig
-from control_server.rig_setup import RigWish, set_up
-from control_server.systemd_supervisor import SystemdSupervisor, socket_units
+from control_server.rig.place import find_rig
+from control_server.rig.setup import RigWish, set_up
+from control_server.segmenter.systemd_supervisor import SystemdSupervisor, socket_units
 
 UNITS = Path(__file__).parents[2] / "systemd"
 OURS = ("segmenter@.socket", "segmenter@.service", "tutti-manager.service")

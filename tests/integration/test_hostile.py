@@ -3,6 +3,7 @@
 import random
 import socket
 import time
+from pathlib import Path
 
 import zmq
 
@@ -64,6 +65,7 @@ def test_hostile_datagrams_and_peers_have_no_effect(rig: TestRig) -> None:
     assert len(datagrams) == HOSTILE
     for at in range(0, HOSTILE, PER_BURST):
         send_to_group(rig, datagrams[at : at + PER_BURST])
+        wait_for("the agents read them", lambda: not unread_bytes(rig.place.config.network.port))
     knock_without_the_key(rig, folder)
     knock_with_garbage(rig)
     speak_without_curve(rig)
@@ -75,6 +77,13 @@ def test_hostile_datagrams_and_peers_have_no_effect(rig: TestRig) -> None:
     assert set(counted) >= KINDS - {"replayed"}
     peers = rig.status()["refused_peers"]
     assert sum(peers.values()) >= 2, peers
+
+
+def unread_bytes(port: int) -> int:
+    """What waits in the receive queues of all UDP sockets on a port (proc(5), net/udp)."""
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    rows = [line.split() for line in lines]
+    return sum(int(row[4].split(":")[1], 16) for row in rows if row[1].endswith(f":{port:04X}"))
 
 
 def all_counted(rig: TestRig) -> dict[str, int]:

@@ -43,9 +43,9 @@ from capture_protocol.events import (
 from capture_protocol.frame import RECORD_VERSION
 from capture_protocol.rig import AuditSection, CameraConfig
 from capture_protocol.session import PlannedCamera
-from control_server import sealing
-from control_server.accounting import CameraAccount, SegmentFact
-from control_server.segment_scan import scan_segment
+from control_server.session import sealing
+from control_server.session.accounting import CameraAccount, SegmentFact
+from control_server.session.segment_scan import scan_segment
 
 SESSION = 7
 T0_NS = 1_795_000_000_000_000_000

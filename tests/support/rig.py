@@ -13,7 +13,7 @@ from typing import Any
 
 from capture_protocol import SessionFolder
 from control_server.audit import AuditResult, run_audit
-from control_server.local_rig import LocalRig, LocalWish
+from control_server.demo.local_rig import LocalRig, LocalWish
 from tests.support.cable import Cable
 
 MANAGER = str(Path(sys.executable).parent / "manager")

@@ -19,19 +19,19 @@ from capture_protocol.rig import (
     ServerSection,
     SessionSection,
 )
-from control_server.command_link import call, is_served
-from control_server.counter import session_folder
-from control_server.local_rig import free_ports
-from control_server.place import RIG_NAME, RigPlace
-from control_server.requests import (
+from control_server.demo.local_rig import free_ports
+from control_server.manager.command_link import call, is_served
+from control_server.manager.process import ask, ensure_served
+from control_server.manager.requests import (
     ShutdownRequest,
     StartRequest,
     Status,
     StatusRequest,
     StopRequest,
 )
-from control_server.rig_setup import RigWish, config_text, set_up
-from control_server.server_process import ask, ensure_served
+from control_server.rig.place import RIG_NAME, RigPlace
+from control_server.rig.setup import RigWish, config_text, set_up
+from control_server.session.counter import session_folder
 from tests.support.fake_agent import FakeAgent
 
 WAIT_S = 20.0

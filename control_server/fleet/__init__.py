@@ -1,0 +1,1 @@
+"""The nodes: what is known of them, and the links to them."""

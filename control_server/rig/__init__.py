@@ -1,0 +1,1 @@
+"""Where a rig lives on the server, and how `manager init` makes one."""

@@ -1,0 +1,1 @@
+"""From a stream connection to the FFmpeg that writes it: admission, arguments, supervisors."""

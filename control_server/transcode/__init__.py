@@ -1,0 +1,1 @@
+"""H.264 to H.265, with all evidence."""
