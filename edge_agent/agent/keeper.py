@@ -22,6 +22,8 @@ from edge_agent.process import (
 _OVER_NS = 2_000_000_000
 """A session whose last slot is this long past is not rejoined after a restart."""
 
+_ANSWER_S = 0.1
+"""Between two answers to repeated commands; the server repeats a command no faster."""
 _MOST_UNSEALED = 20
 """Sessions that the server never seals are owed to it only so long; their spools stay on disk."""
 
@@ -60,6 +62,7 @@ class SessionKeeper:
         self._rejections: dict[int, str] = {}
         self._taken = 0
         self._leaving = False
+        self._next_answer_s = 0.0
 
     @property
     def session(self) -> int:
@@ -145,6 +148,15 @@ class SessionKeeper:
         if self.memory.unsealed.pop(session, None) is not None:
             self._save()
 
+    def _answer_again(
+        self, of: Literal["start", "stop"], session: int, *, accepted: bool, reason: str = ""
+    ) -> None:
+        """Answer a repeated command, but not a flood of them with a flood of answers."""
+        now_s = time.monotonic()
+        if now_s >= self._next_answer_s:
+            self._next_answer_s = now_s + _ANSWER_S
+            self._acknowledge(of, session, accepted, reason)
+
     def _take(self, data: bytes, now_ns: int | None) -> None:
         try:
             message = self._codec.decode(data, now_ns)
@@ -157,18 +169,19 @@ class SessionKeeper:
 
     def _take_start(self, start: Start, data: bytes) -> None:
         if start.session in self._rejections:
-            self._acknowledge("start", start.session, False, self._rejections[start.session])
+            reason = self._rejections[start.session]
+            self._answer_again("start", start.session, accepted=False, reason=reason)
             return
         try:
             outcome = self.machine.on_start(start)
         except DatagramError as error:
             if error.refusal is Refusal.BUSY:
                 reason = f"still recording session {self.session}"
-                self._acknowledge("start", start.session, False, reason)
+                self._answer_again("start", start.session, accepted=False, reason=reason)
             raise
         if outcome is Outcome.AGAIN:
             if self._taken == start.session:
-                self._acknowledge("start", start.session, True, "")
+                self._answer_again("start", start.session, accepted=True)
             return
         self.memory.unsealed[start.session] = data.hex()
         for forgotten in sorted(self.memory.unsealed)[:-_MOST_UNSEALED]:
@@ -181,13 +194,15 @@ class SessionKeeper:
 
     def _take_stop(self, stop: Stop, data: bytes) -> None:
         if stop.session == self.machine.finished:
-            self._acknowledge("stop", stop.session, True, "")  # a repetition; it is done
+            self._answer_again("stop", stop.session, accepted=True)  # it is done
             return
         if self.machine.on_stop(stop) is Outcome.NEW:
             self.memory.stop = data.hex()
             self._save()
             self._orders.to_capture(EndSession(stop.session, stop.last_slot))
-        self._acknowledge("stop", stop.session, True, "")
+            self._acknowledge("stop", stop.session, True, "")
+        else:
+            self._answer_again("stop", stop.session, accepted=True)
 
     def _finish(self, session: int) -> None:
         """The session's last frame is handed over."""
