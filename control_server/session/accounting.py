@@ -116,12 +116,15 @@ def first_uncovered(covered: Iterable[Range]) -> int:
 
 def segment_entries(account: CameraAccount, root: Path) -> list[SegmentEntry]:
     """Manifest entries of a camera: the first file that holds a slot is the one that counts."""
-    seen = np.empty(0, np.uint64)
+    facts = account.in_order()
+    seen = np.zeros(
+        max((int(fact.slots.max(initial=0)) for fact in facts), default=0) + 1, np.bool_
+    )
     entries = []
-    for fact in account.in_order():
+    for fact in facts:
         slots = np.unique(fact.slots)
-        entries.append(_entry(fact, slots, np.intersect1d(slots, seen), root))
-        seen = np.union1d(seen, slots)
+        entries.append(_entry(fact, slots, slots[seen[slots]], root))
+        seen[slots] = True
     return entries
 
 
