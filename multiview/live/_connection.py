@@ -22,6 +22,7 @@ from multiview.live._reports import NS_PER_S, Report, ReportReader, to_ns
 from multiview.live._sender_clock import ClockFinding
 from multiview.live._stamp import Stamp
 from multiview.live._stamper import Stamper
+from multiview.sources._packets import MAX_PIXELS
 
 VideoPacket: TypeAlias = "av.Packet[VideoStream]"
 
@@ -114,7 +115,8 @@ class Connection:
         self._counter = FrameCounter() if self._is_rtsp and self._codec.name == "h264" else None
         if self._counter is not None:
             self._counter.lost_before(self._codec.extradata or b"")
-        self._damaged = False
+        self._refers_to_lost = False  # in the order of decoding
+        self._corrupt = False  # in the order of presentation
         self._last: tuple[int, int] | None = None
 
     @property
@@ -133,8 +135,12 @@ class Connection:
 
         Raises StreamBrokenError or SourceStalledError; a live stream has no regular end.
         """
+        limit_s = self._options.report_wait_s + self._options.stall_timeout_s
+        progress_ns = time.monotonic_ns()
         for packet in self._packets_from_key():
             mono_ns = time.monotonic_ns()
+            if mono_ns - progress_ns > limit_s * NS_PER_S:
+                raise StreamBrokenError(f"{self.shown_url}: no usable picture in {limit_s:g} s")
             arrival_ns = self._to_utc.to_real_ns(mono_ns)
             source_ns = None if packet.pts is None else to_ns(packet.pts, self._time_base)
             if source_ns is not None:
@@ -144,7 +150,9 @@ class Connection:
                 source_ns = arrival_ns
             stamped = self._stamper.take((packet, mono_ns), packet.size, source_ns, arrival_ns)
             for (held, held_mono_ns), stamp in stamped:
-                yield from self._decode(held, stamp, held_mono_ns)
+                for frame in self._decode(held, stamp, held_mono_ns):
+                    progress_ns = mono_ns
+                    yield frame
         raise StreamBrokenError(f"{self.shown_url}: the sender ended the stream")
 
     def close(self) -> None:
@@ -164,10 +172,12 @@ class Connection:
         except (av.error.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise SourceOpenError(f"{self.shown_url} cannot be opened: {reason}") from error
-        if container.streams.video:
-            return container, container.streams.video[0]
+        stream = next(iter(container.streams.video), None)
+        if stream is not None and 0 < stream.width * stream.height <= MAX_PIXELS:
+            return container, stream
         container.close()
-        raise SourceOpenError(f"{self.shown_url} sends no video")
+        shown = "no video" if stream is None else f"pictures of {stream.width}x{stream.height}"
+        raise SourceOpenError(f"{self.shown_url} sends {shown}")
 
     def _demuxer_options(self) -> dict[str, str]:
         quick = {"fpsprobesize": "0"}  # do not watch 20 frames to guess a rate that is announced
@@ -181,10 +191,12 @@ class Connection:
         }
 
     def _packets_from_key(self) -> Iterator[VideoPacket]:
+        """All packets, but for those before the first key frame, unless none comes at all."""
         started = False
+        patience_s = time.monotonic() + self._options.open_timeout_s
         try:
             for packet in self._container.demux(self._stream):
-                started |= packet.is_keyframe
+                started = started or packet.is_keyframe or time.monotonic() > patience_s
                 if started and packet.size:
                     yield packet
         except av.error.ExitError as error:
@@ -216,20 +228,23 @@ class Connection:
     def _decode(
         self, packet: VideoPacket, stamp: Stamp | None, mono_ns: int
     ) -> Iterator[LiveFrame]:
-        if self._counter is not None and self._counter.lost_before(bytes(packet)):
-            self._damaged = True
-        packet.opaque = None if stamp is None else (stamp, mono_ns)
+        self._refers_to_lost |= self._counter is not None and self._counter.lost_before(
+            bytes(packet)
+        )
+        self._refers_to_lost &= not packet.is_keyframe
+        packet.opaque = None if stamp is None else (stamp, mono_ns, self._refers_to_lost)
         try:
             pictures = self._codec.decode(packet)
-        except av.error.InvalidDataError:
-            self._damaged = True
+        except av.error.FFmpegError:
+            self._refers_to_lost = True
             return
         for picture in pictures:
             whole = picture.key_frame and not picture.is_corrupt
-            self._damaged = not whole and (self._damaged or picture.is_corrupt)
+            self._corrupt = not whole and (self._corrupt or picture.is_corrupt)
             if isinstance(picture.opaque, tuple):
-                damaged = self._damaged and not self._options.keep_damaged
-                yield LiveFrame(picture.opaque[0], picture.opaque[1], picture, damaged)
+                stamp, mono_ns, refers_to_lost = picture.opaque
+                damaged = (refers_to_lost or self._corrupt) and not self._options.keep_damaged
+                yield LiveFrame(stamp, mono_ns, picture, damaged)
 
 
 def check_url(url: str) -> str:

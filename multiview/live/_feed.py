@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -18,6 +19,15 @@ LONGEST_PAUSE_S = 5.0
 """A camera that restarts is back within seconds; more attempts would only load it."""
 JOIN_S = 2.0
 """A thread within FFmpeg ends by its own time limit; nobody waits for that."""
+
+
+def hang_up(*feeds: CameraFeed) -> None:
+    """Stop feeds and wait a moment for their threads."""
+    for feed in feeds:
+        feed.stop()
+    deadline_s = time.monotonic() + JOIN_S
+    for feed in feeds:
+        feed.join(deadline_s)
 
 
 class FeedListener(Protocol):
@@ -66,10 +76,10 @@ class CameraFeed:
         """Ask the thread to end; see :meth:`join`."""
         self._stop.set()
 
-    def join(self) -> None:
-        """Wait a moment for the thread's end."""
+    def join(self, deadline_s: float) -> None:
+        """Wait for the thread's end until this moment of the monotonic clock."""
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(JOIN_S)
+            self._thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def _run(self) -> None:
         pauses = reconnect_pauses()

@@ -14,7 +14,7 @@ from capture_protocol.errors import InputError
 from multiview.errors import SourceClosedError, SourceError, SourceStalledError
 from multiview.live._camera import Camera
 from multiview.live._connection import LiveFrame, LiveOptions, StreamInfo
-from multiview.live._feed import CameraFeed
+from multiview.live._feed import CameraFeed, hang_up
 from multiview.live._packet import frame_type
 from multiview.sources import Clock, Frame, Picture, VideoMetadata
 
@@ -142,8 +142,7 @@ class LiveVideoSource:
             self._window.clear()
             self._changed.notify_all()
         if was_open:
-            self._feed.stop()
-            self._feed.join()
+            hang_up(self._feed)
 
     def __enter__(self) -> Self:
         self.open()

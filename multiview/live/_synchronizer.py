@@ -14,7 +14,7 @@ from multiview.errors import SourceClosedError, SourceError, SourceStalledError
 from multiview.live._camera import Camera
 from multiview.live._connection import LiveFrame, LiveOptions, StreamInfo
 from multiview.live._errors import StreamProcessingError
-from multiview.live._feed import CameraFeed
+from multiview.live._feed import CameraFeed, hang_up
 from multiview.live._matcher import Match, Matcher, Timed
 from multiview.live._packet import FramePacket, FrameStatus, frame_data, no_frame
 from multiview.live._packet_buffer import PacketBuffer
@@ -165,10 +165,7 @@ class StreamSynchronizer:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for feed in self._feeds:
-            feed.stop()
-        for feed in self._feeds:
-            feed.join()
+        hang_up(*self._feeds)
 
     def __enter__(self) -> Self:
         return self
@@ -206,7 +203,14 @@ class StreamSynchronizer:
             camera.failed(error)
             if camera.broken or self._matcher.lanes[number].period_ns is None:
                 self._matcher.lose(number)  # the others wait no longer
+            if not self._is_any_live:
+                for other in self._cameras:
+                    other.excluded = False  # there is nobody left to be apart from
             self._form_packets()
+
+    @property
+    def _is_any_live(self) -> bool:
+        return any(lane.live for lane in self._matcher.lanes)
 
     def _check_usable(self) -> None:
         if self._failure is not None:
@@ -220,8 +224,8 @@ class StreamSynchronizer:
         while (match := self._matcher.next_match(time.monotonic_ns())) is not None:
             self._put(_Waiting(match.tick_ns, self._parts(match)))
         silent_s = time.monotonic() - self._last_packet_s
-        if silent_s > LOST_PACKET_S and all(camera.broken for camera in self._cameras):
-            self._put(_Waiting(time.time_ns(), (FrameStatus.BROKEN,) * len(self._cameras)))
+        if silent_s > LOST_PACKET_S and not self._is_any_live:
+            self._put(_Waiting(time.time_ns(), tuple(x.status for x in self._cameras)))
 
     def _start(self) -> bool:
         """Whether all cameras are there or broken; checks their offset once."""

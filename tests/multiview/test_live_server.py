@@ -65,9 +65,9 @@ def test_packets_hold_frames_of_one_instant(transport: str) -> None:
     with RtspServer(*cameras) as server:
         cams = [{"source": url} for url in server.urls]
         with StreamSynchronizer(cams, 1.0, 5, -1, options=options) as streams:
-            packets = [streams.get_frame_packet(PATIENCE_S) for _ in range(60)]
+            packets = [streams.get_frame_packet(PATIENCE_S) for _ in range(45)]
     okay = [packet for packet in packets if len(packet.okay) == 4]
-    assert len(okay) >= 50, Counter(map(statuses, packets))
+    assert len(okay) >= 38, Counter(map(statuses, packets))
     frames = [data for packet in okay for data in packet.values()]
     errors = errors_ms(frames)
     assert abs(np.median(errors)) <= 0.5
@@ -125,11 +125,12 @@ def test_a_camera_hangs_dies_and_comes_back_while_the_other_goes_on() -> None:
     assert np.abs(errors_ms(okay)).max() < 5
 
 
-def test_pictures_that_refer_to_lost_ones_are_not_handed_out() -> None:
-    with RtspServer("a:30:loss=4") as server:
+@pytest.mark.parametrize("coding", ["", ",b"])
+def test_pictures_that_refer_to_lost_ones_are_not_handed_out(coding: str) -> None:
+    with RtspServer(f"a:30:loss=4{coding}") as server:
         cams = [{"source": server.urls[0]}]
         with StreamSynchronizer(cams, 1.0, 1_000, -1) as streams:
-            packets = [streams.get_frame_packet(PATIENCE_S) for _ in range(90)]
+            packets = [streams.get_frame_packet(PATIENCE_S) for _ in range(75)]
     count = Counter(packet[0]["frame_status"] for packet in packets)
     assert count["FRAME_READ_ERROR"] > 10, count
     okay = [packet[0] for packet in packets if packet.okay]
