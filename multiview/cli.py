@@ -215,19 +215,7 @@ def _probe(config: VideoSourceConfig) -> VideoMetadata:
 
 
 def _probe_table(found: list[VideoMetadata]) -> Table:
-    table = Table()
-    for title in (
-        "camera",
-        "size",
-        "codec",
-        "frames",
-        "Hz",
-        "start s",
-        "length s",
-        "clock",
-        "notes",
-    ):
-        table.add_column(title, justify="left" if title in ("camera", "notes") else "right")
+    table = Table("camera", "size", "codec", "frames", "Hz", "from s", "length s", "clock")
     for m in found:
         table.add_row(
             m.camera_id,
