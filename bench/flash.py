@@ -44,6 +44,7 @@ def run(names: tuple[str, ...] = tuple(SCENARIOS), seeds: int = 10) -> dict[str,
 
 
 def _measure_videos(name: str, folder: Path) -> dict[str, Any]:
+    """One scenario, from coded files to the error."""
     footage = scenario(name)
     paths = {camera.name: folder / f"{name}-{camera.name}.mp4" for camera in footage.cameras}
     with ProcessPoolExecutor(RENDERERS) as pool:

@@ -20,12 +20,15 @@ class SynchronizedImageSource(NumberedSource):
     """One source's frames for given instants of the common timeline.
 
     Frame ``n`` is the source's frame nearest to ``instants_ns[n]``; where there is none near, it
-    has no picture and says so.
+    has no picture and says so. ``uncertainty_ns`` is that of the shown frame's time.
     """
 
-    def __init__(self, source: NumberedSource, instants_ns: Times, numbers: Times) -> None:
+    def __init__(
+        self, source: NumberedSource, line: Timeline, instants_ns: Times, numbers: Times
+    ) -> None:
         self.camera_id = source.camera_id
         self._source = source
+        self._line = line
         self._instants = instants_ns
         self._numbers = numbers
 
@@ -54,6 +57,7 @@ class SynchronizedImageSource(NumberedSource):
             instant,
             number,
             picture=shown.picture,
+            uncertainty_ns=round(self._line.sigma_ns(shown.time_ns)),
             source_time_ns=shown.time_ns,
             reason=shown.reason,
             metadata=shown.metadata,

@@ -25,7 +25,7 @@ from multiview.flash._sources import (
     regular_instants,
 )
 from multiview.flash._track import FlashTrack, track_flashes
-from multiview.flash._verdict import MAX_BOUND_NS, CameraVerdict, judge, verdicts_of
+from multiview.flash._verdict import MAX_BOUND_NS, CameraVerdict, describe, judge, verdicts_of
 from multiview.sources import NumberedSource, Times
 from multiview.timeline import Timeline, TimelineSet
 
@@ -257,7 +257,7 @@ class FlashVideoSynchronization:
             instants = instants[complete]
             numbers = {cam: own[complete] for cam, own in numbers.items()}
         return {
-            cam: SynchronizedImageSource(source, instants, numbers[cam])
+            cam: SynchronizedImageSource(source, self._timeline(cam), instants, numbers[cam])
             for cam, source in sources.items()
         }
 
@@ -270,23 +270,9 @@ class FlashVideoSynchronization:
         if self._timelines is None:
             return f"{len(self._footage)} videos, not synchronised"
         return "\n".join(
-            _line(name, verdict, name == self.timelines.reference)
+            describe(name, verdict, is_base=name == self.timelines.reference)
             for name, verdict in self.verdicts.items()
         )
-
-
-def _line(name: str, verdict: CameraVerdict, is_base: bool) -> str:
-    place = (
-        "base camera"
-        if is_base
-        else f"time offset {verdict.offset_s:+.6f} s, clock drift {verdict.drift_ppm:+.2f} ppm"
-    )
-    return (
-        f"{name}: {place}, time per sensor row {abs(verdict.line_time_us):.2f} us, "
-        f"exposure {verdict.exposure_ms:.2f} ms, {verdict.common} common flashes, "
-        f"99 % bound {verdict.bound_us / 1e3:.3f} ms"
-        + (", upside down" if verdict.upside_down else "")
-    )
 
 
 def _by_text(offsets: Mapping[Any, float]) -> dict[str, float]:

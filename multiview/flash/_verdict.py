@@ -71,6 +71,21 @@ def verdicts_of(lines: TimelineSet) -> Mapping[str, CameraVerdict]:
     return {name: CameraVerdict(**numbers) for name, numbers in found.items()}
 
 
+def describe(name: str, verdict: CameraVerdict, is_base: bool) -> str:
+    """Return one line for a person."""
+    place = (
+        "base camera"
+        if is_base
+        else f"time offset {verdict.offset_s:+.6f} s, clock drift {verdict.drift_ppm:+.2f} ppm"
+    )
+    return (
+        f"{name}: {place}, time per sensor row {abs(verdict.line_time_us):.2f} us, "
+        f"exposure {verdict.exposure_ms:.2f} ms, {verdict.common} common flashes, "
+        f"99 % bound {verdict.bound_us / 1e3:.3f} ms"
+        + (", upside down" if verdict.upside_down else "")
+    )
+
+
 def timeline(camera: CameraFit, track: FlashTrack) -> Timeline:
     """Return the fit as a timeline over picture rows."""
     jacobian = np.zeros((3, 4))

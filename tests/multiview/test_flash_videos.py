@@ -96,6 +96,7 @@ def test_synchronized_sources_show_the_nearest_frames(footage, paths, sync):
         instant, other = (views[name].frame_by_number(200) for name in ("cam1", "cam2"))
         shown = footage["cam2"].world_ns(other.source_time_ns, 270) - 5e6
         assert abs(shown - instant.time_ns) <= 20e6 + 1e6  # half of 25 fps' period
+        assert 0 < other.uncertainty_ns < 100_000
         assert views["cam2"].get_image(200).shape == (540, WIDTH, 3)
 
 
