@@ -51,6 +51,7 @@ class FileVideoSource(NumberedSource):
         clock: what ``frame_times_ns`` count from.
         decoder_threads: cores that decode this file at a time; None for up to four. One costs
             the least when as many sources as cores are read together.
+        hardware: decode on a hardware device if one opens; in software if not.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class FileVideoSource(NumberedSource):
         frame_times_ns: Sequence[int] | None = None,
         clock: Clock = Clock.OWN,
         decoder_threads: int | None = None,
+        hardware: bool = False,
     ) -> None:
         self.camera_id = camera_id
         self.path = Path(source_path)
@@ -69,6 +71,7 @@ class FileVideoSource(NumberedSource):
         self._given_times = frame_times_ns
         self._clock = clock
         self._decoder_threads = decoder_threads or min(MAX_DECODER_THREADS, os.cpu_count() or 1)
+        self._hardware = hardware
         self._indexed: IndexedFile | None = None
         self._index: FrameIndex
         self._metadata: VideoMetadata
@@ -77,7 +80,10 @@ class FileVideoSource(NumberedSource):
         """Open the file and index it; raises :class:`SourceOpenError` with the reason."""
         self.release()
         self._indexed = indexed = IndexedFile.read(
-            self.path, self._given_times, decoder_threads=self._decoder_threads
+            self.path,
+            self._given_times,
+            decoder_threads=self._decoder_threads,
+            hardware=self._hardware,
         )
         self._index = indexed.index
         clock = Clock.UTC if indexed.records else self._clock

@@ -35,7 +35,12 @@ class IndexedFile:
 
     @classmethod
     def read(
-        cls, path: Path, given_times_ns: Sequence[int] | None = None, *, decoder_threads: int = 1
+        cls,
+        path: Path,
+        given_times_ns: Sequence[int] | None = None,
+        *,
+        decoder_threads: int = 1,
+        hardware: bool = False,
     ) -> IndexedFile:
         """Open and scan; ``given_times_ns`` go before evidence, evidence before the container.
 
@@ -43,7 +48,7 @@ class IndexedFile:
             SourceOpenError: not there, not a video, or without frames.
             SyncConfigError: the given times do not fit the frames.
         """
-        file = PacketFile(path, decoder_threads=decoder_threads)
+        file = PacketFile(path, decoder_threads=decoder_threads, hardware=hardware)
         try:
             return cls._scan(file, given_times_ns)
         except BaseException:

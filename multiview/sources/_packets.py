@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from multiview.errors import SourceError, SourceNotFoundError, SourceOpenError, SourceStalledError
+from multiview.sources._hardware import hardware_decoder
 from multiview.sources._index import PacketRow
 
 MAX_PIXELS = 8192 * 8192
@@ -33,8 +34,9 @@ VideoPacket: TypeAlias = "av.Packet[VideoStream]"
 class PacketFile:
     """One open file; remembers its packets so that each can be found again after a seek."""
 
-    def __init__(self, path: Path, *, decoder_threads: int = 1) -> None:
+    def __init__(self, path: Path, *, decoder_threads: int = 1, hardware: bool = False) -> None:
         self.path = path
+        self._hardware = hardware_decoder() if hardware else None
         self._decoder_threads = decoder_threads
         self.container, self.stream = self._open()
         self.rows: list[PacketRow] = []
@@ -77,6 +79,7 @@ class PacketFile:
                 str(self.path),
                 mode="r",
                 timeout=READ_TIMEOUT_S,
+                hwaccel=self._hardware,
                 container_options={"protocol_whitelist": "file"},
             )
         except av.error.ExitError as error:
