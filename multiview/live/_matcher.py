@@ -55,23 +55,26 @@ class Lane(Generic[ItemT]):
         self.capacity = capacity
         """how many frames wait at most; the oldest give way"""
         self._intervals: deque[int] = deque(maxlen=INTERVALS_KEPT)
+        self._latencies: deque[int] = deque(maxlen=INTERVALS_KEPT)
         self._delays: deque[int] = deque(maxlen=INTERVALS_KEPT)
         self._newest_ns: int | None = None
 
     def restart(self) -> None:
         """Forget times that do not compare to those to come."""
         self.frames.clear()
+        self._latencies.clear()
         self._delays.clear()
         self._newest_ns = None
 
-    def push(self, time_ns: int, item: ItemT, arrival_ns: int) -> None:
+    def push(self, time_ns: int, item: ItemT, arrival_ns: int, now_ns: int) -> None:
         """Append a frame, unless it is not newer than the last."""
         newest_ns = self._newest_ns
         if newest_ns is not None and time_ns <= newest_ns:
             return
         if newest_ns is not None:
             self._intervals.append(time_ns - newest_ns)
-        self._delays.append(arrival_ns - time_ns)
+        self._latencies.append(arrival_ns - time_ns)
+        self._delays.append(now_ns - time_ns)
         self._newest_ns = time_ns
         self.frames.append(Timed(time_ns, item))
         if len(self.frames) > self.capacity:
@@ -83,9 +86,9 @@ class Lane(Generic[ItemT]):
         return median_low(self._intervals) if self._intervals else None
 
     @property
-    def delay_ns(self) -> int | None:
+    def latency_ns(self) -> int | None:
         """Arrival minus time of the frame that waited least; None before the first."""
-        return min(self._delays, default=None)
+        return min(self._latencies, default=None)
 
     def is_due(self, time_ns: int, now_ns: int, grace_ns: int) -> bool:
         """Whether a frame of this time should have come by now."""
@@ -126,11 +129,16 @@ class Matcher(Generic[ItemT]):
         self._pacer: int | None = None
         self._tick_ns: int | None = None
 
-    def push(self, camera: int, time_ns: int, item: ItemT, arrival_ns: int) -> None:
-        """Take a camera's next frame; it is live from then on."""
+    def push(
+        self, camera: int, time_ns: int, item: ItemT, arrival_ns: int, now_ns: int | None = None
+    ) -> None:
+        """Take a camera's next frame; it is live from then on.
+
+        A frame that was held back after its arrival is handed over later, at ``now_ns``.
+        """
         lane = self.lanes[camera]
         lane.live = True
-        lane.push(time_ns, item, arrival_ns)
+        lane.push(time_ns, item, arrival_ns, arrival_ns if now_ns is None else now_ns)
 
     def restart(self, camera: int) -> None:
         """A camera's times start anew (it reconnected, or its clock was set)."""
@@ -145,13 +153,13 @@ class Matcher(Generic[ItemT]):
 
     def offset_ns(self) -> int:
         """How far the cameras' times are apart for frames that arrive together."""
-        delays = [lane.delay_ns for lane in self.lanes if lane.live and lane.delay_ns is not None]
-        return spread_ns(delays)
+        latencies = [lane.latency_ns for lane in self.lanes if lane.live]
+        return spread_ns([latency for latency in latencies if latency is not None])
 
     @property
     def is_complete(self) -> bool:
         """Whether every live camera has had a frame."""
-        return all(lane.delay_ns is not None for lane in self.lanes if lane.live)
+        return all(lane.latency_ns is not None for lane in self.lanes if lane.live)
 
     def next_match(self, now_ns: int) -> Match[ItemT] | None:
         """The next match if it is complete or overdue at ``now_ns``."""

@@ -191,8 +191,8 @@ class StreamSynchronizer:
             if is_new_time:
                 self._matcher.restart(number)
             if not camera.excluded:
-                time_ns, arrival_ns = frame.stamp.time_ns, frame.arrival_mono_ns
-                self._matcher.push(number, time_ns, frame, arrival_ns)
+                times = (frame.arrival_mono_ns, time.monotonic_ns())
+                self._matcher.push(number, frame.stamp.time_ns, frame, *times)
             if is_new_time and self._started:
                 self._exclude_if_apart(number)
             self._form_packets()

@@ -152,6 +152,23 @@ class TestLosses:
             matches = list(rig.ready(time_ns + LATENCY))
         assert [frame.item for frame in matches[-1].frames] == [149, 149]
 
+    def test_frames_that_were_held_back_are_not_overdue(self) -> None:
+        """Two cameras; the second one's frames of two seconds are handed over all at once."""
+        matcher: Matcher[int] = Matcher(2, GRACE)
+        both = frames(30, seconds=2)
+        now_ns = both[-1] + LATENCY
+        for time_ns in both:
+            matcher.push(0, time_ns, 0, time_ns + LATENCY)
+        matches = []
+        for time_ns in both:
+            matcher.push(1, time_ns, 0, time_ns + LATENCY, now_ns)
+            while (match := matcher.next_match(now_ns)) is not None:
+                matches.append(match)
+            now_ns += MS
+        assert len(matches) == len(both)
+        assert not any(None in match.frames for match in matches)
+        assert matcher.offset_ns() == 0
+
     def test_all_times_may_go_back(self) -> None:
         rig = Rig(frames(25), frames(25))
         list(rig.run())
