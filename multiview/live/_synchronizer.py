@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from capture_protocol.errors import InputError
 from multiview.errors import SourceClosedError, SourceError, SourceStalledError
 from multiview.live._camera import Camera
 from multiview.live._connection import LiveFrame, LiveOptions, StreamInfo
@@ -18,10 +17,10 @@ from multiview.live._feed import CameraFeed, hang_up
 from multiview.live._matcher import Match, Matcher, Timed
 from multiview.live._packet import FramePacket, FrameStatus, frame_data, no_frame
 from multiview.live._packet_buffer import PacketBuffer
+from multiview.live._request import camera_options, check_request
 from multiview.live._sender_clock import ClockFinding
 from multiview.sources import NS_PER_S
 
-MAX_CAMERAS = 64
 WAITING_BYTES = 128 << 20
 """Decoded frames of one camera that wait for the others': 1.3 s of 1080p at 30 fps."""
 POLL_S = 0.02
@@ -96,7 +95,7 @@ class StreamSynchronizer:
         options: LiveOptions | None = None,
         max_lateness_s: float = 0.5,
     ) -> None:
-        _check(
+        check_request(
             cams,
             max_initial_stream_offset,
             max_read_errors,
@@ -113,7 +112,9 @@ class StreamSynchronizer:
         self._last_packet_s = time.monotonic()
         self._cameras = [Camera(max_read_errors) for _ in cams]
         self._feeds = [
-            CameraFeed(cam["source"], _Port(self, number), _options(cam, options or LiveOptions()))
+            CameraFeed(
+                cam["source"], _Port(self, number), camera_options(cam, options or LiveOptions())
+            )
             for number, cam in enumerate(cams)
         ]
         for feed in self._feeds:
@@ -261,36 +262,7 @@ class StreamSynchronizer:
         self._changed.notify_all()
 
 
-def _options(cam: Mapping[str, str], options: LiveOptions) -> LiveOptions:
-    return options if "transport" not in cam else replace(options, transport=cam["transport"])
-
-
 def _part(camera: Camera, timed: Timed[LiveFrame] | None) -> LiveFrame | FrameStatus:
     if timed is None:
         return camera.status
     return camera.damaged_status if timed.item.damaged else timed.item
-
-
-def _check(
-    cams: Sequence[Mapping[str, str]],
-    max_offset: float,
-    max_errors: int,
-    maxsize: int,
-    max_lateness_s: float,
-) -> None:
-    if not 1 <= len(cams) <= MAX_CAMERAS:
-        raise InputError(f"give 1 to {MAX_CAMERAS} cameras, not {len(cams)}")
-    for number, cam in enumerate(cams):
-        if not isinstance(cam, Mapping) or not isinstance(cam.get("source"), str):
-            raise InputError(
-                f"camera {number} has no source",
-                hint='Write each camera as {"source": "rtsp://host/path"}.',
-            )
-    if not 0 < max_offset < float("inf"):
-        raise InputError(f"max_initial_stream_offset is a positive time, not {max_offset} s")
-    if not 0 <= max_lateness_s < float("inf"):
-        raise InputError(f"max_lateness_s is a time, not {max_lateness_s} s")
-    if max_errors < 0:
-        raise InputError(f"max_read_errors is 0 or more, not {max_errors}")
-    if maxsize != -1 and maxsize < 1:
-        raise InputError(f"frame_packet_buffer_maxsize is -1 or at least 1, not {maxsize}")
