@@ -12,7 +12,7 @@ from capture_protocol.rig import NodeCamera
 from edge_agent.camera.contract import CameraError
 from edge_agent.camera.options import Options
 from edge_agent.picamera.board import Board, BufferPool
-from edge_agent.picamera.camera import PicameraCamera, Traits
+from edge_agent.picamera.camera import QUEUE_DEPTH, PicameraCamera, Traits
 from edge_agent.picamera.codec import has_hardware_encoder, wants_hardware
 from edge_agent.picamera.device import PicameraDevice, Submit
 from edge_agent.picamera.handover import HandoverServer, Layout, socket_name
@@ -21,9 +21,9 @@ from edge_agent.picamera.virtual import PacedSubmit, open_virtual, virtual_mode
 from edge_agent.sensor import SensorMode
 
 _DEFAULT_BUFFERS = 12
-"""Half of them are queued ahead (a stall of 200 ms at 30 fps loses no frame), half may wait for
-the encoder. With large pictures on a Pi 4, fewer save contiguous memory."""
-_LEAST_BUFFERS = 6
+"""Some are queued ahead, the others may wait for the encoder (8 of 12: 0.27 s at 30 fps). With
+large pictures on a Pi 4, fewer save contiguous memory."""
+_LEAST_BUFFERS = QUEUE_DEPTH + 4
 _VIRTUAL = "virtual"  # libcamera's name of its pipeline without hardware
 _PPM_SPREAD = (12.0, -18.0, 25.0, -7.0)  # virtual sensors: no two agree by nature
 
@@ -65,7 +65,7 @@ def open_picamera(config: NodeCamera, folder: Path) -> PicameraCamera:
     """
     wish = _read_options(config)
     number, model, _ = _find(config)
-    picam2 = _open(number)
+    picam2 = _open(number, wish.buffers)
     virtual = picam2.camera_properties.get("PipelineHandler") == _VIRTUAL
     try:
         mode = _configure(picam2, config, wish, model, virtual=virtual)
@@ -92,6 +92,12 @@ def _assemble(
     device = PicameraDevice(picam2, libcamera.controls.FrameDurationLimits, submit)
     _require_size(device.layout, config)
     buffers = device.buffers
+    if len(buffers) < wish.buffers:
+        raise CameraError(
+            f"camera {config.name}: libcamera gives {len(buffers)} buffers instead of "
+            f"{wish.buffers}",
+            hint=f"set the option buffers to {len(buffers)}, but at least {_LEAST_BUFFERS}",
+        )
     with ExitStack() as resources:
         board = Board(os.memfd_create(f"pictures-{config.name}"), len(buffers))
         resources.callback(board.close)
@@ -103,7 +109,6 @@ def _assemble(
     traits = Traits(
         name=config.name,
         mode=mode,
-        buffers=len(buffers),
         exposure_us=config.exposure_us,
         gain=wish.gain,
         sensor_delay_ns=round(wish.delay_us * 1000),
@@ -128,7 +133,7 @@ def _read_options(config: NodeCamera) -> _Wish:
     if wish.buffers < _LEAST_BUFFERS:
         raise InputError(
             f"camera {config.name}: option buffers must be at least {_LEAST_BUFFERS}",
-            hint="half of them are queued ahead, half wait for the encoder",
+            hint=f"{QUEUE_DEPTH} of them are queued ahead, the others may wait for the encoder",
         )
     return wish
 
@@ -159,13 +164,15 @@ def _find(config: NodeCamera) -> tuple[int, str, str]:
     )
 
 
-def _open(number: int) -> Any:
+def _open(number: int, buffers: int) -> Any:
     import libcamera
 
     cameras = libcamera.CameraManager.singleton().cameras
     pipeline = cameras[number].properties.get(libcamera.properties.PipelineHandler, "")
     try:
-        return open_virtual(number) if pipeline == _VIRTUAL else _picamera2()(number)
+        if pipeline == _VIRTUAL:
+            return open_virtual(number, buffers)
+        return _picamera2()(number)
     except RuntimeError as error:
         raise CameraError(
             f"camera {number} cannot be opened: {error}",

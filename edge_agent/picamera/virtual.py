@@ -128,9 +128,14 @@ class PacedSubmit:
 
 
 class MemoryAllocator:
-    """picamera2's allocator interface on memfds: the virtual camera writes them by CPU."""
+    """picamera2's allocator interface on memfds: the virtual camera writes them by CPU.
 
-    def __init__(self) -> None:
+    The pipeline cuts every wish down to 4 buffers, although it takes requests with any number of
+    them; so the number is given here.
+    """
+
+    def __init__(self, count: int = 0) -> None:
+        self._count = count
         self.sync = _Sync
         self.mapped_buffers: dict[Any, mmap.mmap] = {}
         self._buffers: dict[Any, list[Any]] = {}
@@ -140,7 +145,7 @@ class MemoryAllocator:
         """Allocate the buffers of all streams of a configuration."""
         self.close()
         for stream in libcamera_config:
-            count = stream.buffer_count
+            count = self._count or stream.buffer_count
             self._buffers[stream.stream] = [self._allocate(stream) for _ in range(count)]
 
     def buffers(self, stream: Any) -> list[Any]:
@@ -189,8 +194,8 @@ class _Sync:
         return None
 
 
-def open_virtual(number: int) -> Any:
-    """A `Picamera2` on a camera of the virtual pipeline."""
+def open_virtual(number: int, buffers: int) -> Any:
+    """A `Picamera2` with so many buffers on a camera of the virtual pipeline."""
     import libcamera
     from picamera2 import Picamera2, picamera2
 
@@ -206,4 +211,4 @@ def open_virtual(number: int) -> Any:
 
     picamera2.DmaAllocator = MemoryAllocator  # made anew by `close`, also without a DMA heap
     camera_class = type("VirtualPicamera2", (Picamera2,), {"_get_raw_modes": modes})
-    return camera_class(number, allocator=MemoryAllocator())
+    return camera_class(number, allocator=MemoryAllocator(buffers))

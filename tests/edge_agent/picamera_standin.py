@@ -115,7 +115,8 @@ class Picamera2:
         main |= {"stride": stride, "framesize": stride * height * 3 // 2}
         self.camera_config = {**configuration, "main": main}
         self.stream_map = {"main": object()}
-        self._buffers = [self._make_buffer(main) for _ in range(configuration["buffer_count"])]
+        buffers = min(configuration["buffer_count"], self.world.most_buffers)
+        self._buffers = [self._make_buffer(main) for _ in range(buffers)]
         self.allocator = SimpleNamespace(buffers=lambda stream: self._buffers)
 
     def _make_buffer(self, main: dict[str, Any]) -> Any:
@@ -197,6 +198,7 @@ class World:
         self.model, self.ident = "imx708_wide", "/base/axi/pcie@1000120000/rp1/i2c@88000/imx708@1a"
         self.duration_limits_us = (17_850, 220_416_802)
         self.boottime_ahead_ns = 0
+        self.most_buffers = 32
         self.unstamped = self.hangs = self.refuses = False
         self.opened: list[Picamera2] = []
 

@@ -145,7 +145,7 @@ def test_nothing_is_queued_before_the_first_release(make_bench: Callable[..., Be
     bench.camera.prepare(1)
     assert bench.picam2.queued == []
     bench.camera.release(1, bench.world.now_ns)
-    assert len(bench.picam2.queued) == 6
+    assert len(bench.picam2.queued) == 4
 
 
 def test_lost_frames_are_counted_and_leave_gaps_in_the_sequence(
@@ -271,7 +271,7 @@ def test_a_camera_is_found_by_number_or_id(make_bench: Callable[..., Bench]) -> 
     [
         ({"device": "3"}, "no camera '3'"),
         ({"options": {"mode": "imx477-2028"}}, "not one of the sensor imx708"),
-        ({"options": {"buffers": 3}}, "at least 6"),
+        ({"options": {"buffers": 3}}, "at least 8"),
         ({"options": {"encoder": "hardware"}}, "this machine has none"),
         ({"options": {"exposure": 3}}, "no option exposure"),
         ({"options": {"mode": "imx708-4608"}}, "no mode of 4608x2592"),
@@ -282,6 +282,15 @@ def test_wrong_settings_are_refused(
 ) -> None:
     with pytest.raises((CameraError, InputError), match=message):
         make_bench(**changes)
+
+
+def test_fewer_buffers_than_asked_for_is_said(make_bench: Callable[..., Bench]) -> None:
+    world = World(T0_NS)
+    world.most_buffers = 8
+    with pytest.raises(CameraError, match="8 buffers instead of 12"):
+        make_bench(world)
+    assert world.opened[-1].closed
+    assert make_bench(world, options={"buffers": 8}).run(60)
 
 
 def test_a_camera_in_use_is_reported(make_bench: Callable[..., Bench]) -> None:

@@ -62,8 +62,8 @@ CAMERA = """
 name = "cam{index}"
 backend = "picamera"
 device = "Virtual{index}"
-# At 15 fps the encoder may be a second behind: here others use the CPU, too.
-options = {{ buffers = 32 }}
+# At 15 fps the encoder may be 0.8 s behind: here others use the CPU, too.
+options = {{ buffers = 16 }}
 """
 
 
@@ -72,6 +72,7 @@ class Rig:
 
     def __init__(self, folder: Path, rate: str) -> None:
         self.folder = folder
+        self.problems: set[str] = set()
         port = random.randrange(20_000, 32_000, 10)
         head = RIG.format(
             id=secrets.token_hex(16),
@@ -115,7 +116,9 @@ class Rig:
         """Wait until ``done`` holds for a part of the status; how long that took (s)."""
         begun = time.monotonic()
         while time.monotonic() - begun < wait_s:
-            part = self.ask("status")[key]
+            status = self.ask("status")
+            self.problems |= {camera["problem"] for camera in status["cameras"]} - {""}
+            part = status[key]
             if done(part):
                 return time.monotonic() - begun
             time.sleep(POLL_S)
@@ -147,7 +150,8 @@ def record(rig: Rig, frames: int) -> dict[str, Any]:
         audit = rig.ask("audit", str(session["session"]), "--deep")
     manifest = SessionFolder(Path(session["folder"])).read_manifest()
     missing = {camera.name: camera.missing for camera in manifest.cameras} if manifest else {}
-    return {"lock_s": lock_s, "audit": audit, "missing": missing}
+    problems = sorted(rig.problems)
+    return {"lock_s": lock_s, "audit": audit, "missing": missing, "problems": problems}
 
 
 def main() -> None:

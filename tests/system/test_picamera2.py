@@ -107,6 +107,7 @@ def test_a_session_end_to_end(inside: Inside) -> None:
     audit = result["audit"]
     print(audit["sentence"])
     show("two cameras, locked after (s)", round(result["lock_s"], 1))
+    show("missing slots", result["missing"])
     show("deep audit", {check["title"]: check["sentence"] for check in audit["checks"]})
     assert audit["deep"]
     assert audit["verdict"] == "pass", audit["sentence"]
