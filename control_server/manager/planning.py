@@ -1,8 +1,17 @@
 """The plan of a session: what a request and rig.toml come to. Pure."""
 
 import time
+from fractions import Fraction
 
-from capture_protocol import DatagramCodec, InputError, RigConfig, SessionPlan, Start, StartFlag
+from capture_protocol import (
+    DatagramCodec,
+    Grid,
+    InputError,
+    RigConfig,
+    SessionPlan,
+    Start,
+    StartFlag,
+)
 from capture_protocol.grid import NS_PER_S
 from capture_protocol.session import PlannedCamera
 from control_server.manager.requests import StartRequest
@@ -45,7 +54,7 @@ def make_plan(
     rate = rig.session.frame_rate
     start = Start(
         number,
-        request.at_ns or whole_ms(now_ns + rig.session.lead_ms * MS),
+        request.at_ns or epoch_slot(now_ns + rig.session.lead_ms * MS, rate),
         rate,
         rig.session.gop,
         rig.session.segment_slots,
@@ -91,6 +100,10 @@ def wanted_frames(request: StartRequest, start: Start) -> int | None:
     return max(1, round(request.duration_s * start.rate))
 
 
-def whole_ms(time_ns: int) -> int:
-    """The next whole millisecond: a t0 that people can read."""
-    return -(-time_ns // MS) * MS
+def epoch_slot(time_ns: int, rate: Fraction) -> int:
+    """The next instant of the grid that counts from the Unix epoch.
+
+    Idle cameras are locked to that grid, so a session that starts on it starts in lock.
+    """
+    epoch = Grid(0, rate)
+    return epoch.time_ns(epoch.next_slot(time_ns))

@@ -7,11 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture_protocol import AgentState, ClockSource, DatagramCodec, InputError, Start, StartFlag
+from capture_protocol import (
+    AgentState,
+    ClockSource,
+    DatagramCodec,
+    Grid,
+    InputError,
+    Start,
+    StartFlag,
+)
 from capture_protocol.control import CameraHealth, ClockHealth, Heartbeat, Register
 from control_server.commands.lifecycle import parse_utc
 from control_server.fleet.nodes import Fleet
-from control_server.manager.planning import check_lead, make_plan, wanted_frames, whole_ms
+from control_server.manager.planning import check_lead, epoch_slot, make_plan, wanted_frames
 from control_server.manager.preflight import Surroundings, preflight
 from control_server.manager.requests import StartRequest
 from tests.support.served_rig import rig_config
@@ -120,10 +128,12 @@ def test_duration_is_the_nearest_number_of_slots(duration_s: float, rate: Fracti
     assert abs(frames / rate - Fraction(duration_s)) <= 1 / rate
 
 
-@given(st.integers(0, 2**62))
-def test_whole_ms_is_the_next_one(time_ns: int) -> None:
-    assert 0 <= whole_ms(time_ns) - time_ns < 10**6
-    assert whole_ms(time_ns) % 10**6 == 0
+@given(st.integers(0, 2**62), st.sampled_from([Fraction(30), Fraction(30000, 1001)]))
+def test_t0_is_the_next_instant_of_the_epochs_grid(time_ns: int, rate: Fraction) -> None:
+    epoch = Grid(0, rate)
+    t0_ns = epoch_slot(time_ns, rate)
+    assert 0 <= t0_ns - time_ns <= epoch.period_ns
+    assert epoch.time_ns(epoch.nearest_slot(t0_ns)) == t0_ns
 
 
 @pytest.mark.parametrize(
