@@ -15,7 +15,7 @@ from multiview.sources import FileVideoSource, Frame
 from tests.multiview.clips import Clip, encode, remuxed, shown_number, steady
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".ts", ".h264")
-ROUNDS = 30
+ROUNDS = 20
 
 
 @pytest.fixture(scope="module")
