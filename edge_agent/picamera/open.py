@@ -41,13 +41,13 @@ class _Wish(NamedTuple):
 def list_cameras() -> list[tuple[int, str, str]]:
     """Number, sensor model and libcamera id of every camera of this machine.
 
+    The number is picamera2's and rpicam-apps', which differs from libcamera's own order.
+
     Raises:
         EnvironmentLackError: picamera2 or libcamera is not installed.
     """
-    return [
-        (info["Num"], info.get("Model", "unknown"), info["Id"])
-        for info in _picamera2().global_camera_info()
-    ]
+    found = _picamera2().global_camera_info()
+    return [(number, info.get("Model", "unknown"), info["Id"]) for number, info in enumerate(found)]
 
 
 def open_picamera(config: NodeCamera, folder: Path) -> PicameraCamera:
@@ -64,8 +64,8 @@ def open_picamera(config: NodeCamera, folder: Path) -> PicameraCamera:
         InputError: an option is wrong.
     """
     wish = _read_options(config)
-    number, model, _ = _find(config)
-    picam2 = _open(number, wish.buffers)
+    number, model, ident = _find(config)
+    picam2 = _open(number, ident, wish.buffers)
     virtual = picam2.camera_properties.get("PipelineHandler") == _VIRTUAL
     try:
         mode = _configure(picam2, config, wish, model, virtual=virtual)
@@ -164,11 +164,11 @@ def _find(config: NodeCamera) -> tuple[int, str, str]:
     )
 
 
-def _open(number: int, buffers: int) -> Any:
+def _open(number: int, ident: str, buffers: int) -> Any:
     import libcamera
 
-    cameras = libcamera.CameraManager.singleton().cameras
-    pipeline = cameras[number].properties.get(libcamera.properties.PipelineHandler, "")
+    properties = libcamera.CameraManager.singleton().get(ident).properties
+    pipeline = properties.get(libcamera.properties.PipelineHandler, "")
     try:
         if pipeline == _VIRTUAL:
             return open_virtual(number, buffers)

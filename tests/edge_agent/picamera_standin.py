@@ -19,6 +19,7 @@ from edge_agent.sensor import sensor_mode as table_mode
 
 STRIDE_ALIGN = 64
 PIPE_BYTES = 4096
+OTHER_IDENT = "/base/axi/pcie@1000120000/rp1/i2c@80000/imx219@10"
 
 
 class Control:
@@ -78,11 +79,16 @@ class Picamera2:
 
     @classmethod
     def global_camera_info(cls) -> list[dict[str, Any]]:
-        return [{"Num": 0, "Model": cls.world.model, "Id": cls.world.ident}]
+        """In picamera2's order, which its numbers count; "Num" is libcamera's own."""
+        return [
+            {"Num": 1, "Model": cls.world.model, "Id": cls.world.ident},
+            {"Num": 0, "Model": "imx219", "Id": OTHER_IDENT},
+        ]
 
     def __init__(self, number: int) -> None:
         world = self.world
         world.opened.append(self)
+        self.id = self.global_camera_info()[number]["Id"]
         self.camera_properties = {"Model": world.model, "PipelineHandler": "rpi/pisp"}
         self.sensor_modes = [{"size": (2304, 1296), "bit_depth": 10, "format": "SRGGB10_CSI2P"}]
         self.stop_count, self.started, self.closed, self.syncs_open = 0, False, False, 0
@@ -210,7 +216,7 @@ class World:
 def install(monkeypatch: Any, world: World) -> None:
     """Put the stand-ins where ``import picamera2`` and ``import libcamera`` find them."""
     pipeline = {PROPERTIES.PipelineHandler: "rpi/pisp"}
-    manager = SimpleNamespace(cameras=[SimpleNamespace(properties=pipeline)])
+    manager = SimpleNamespace(get=lambda ident: SimpleNamespace(properties=pipeline))
     libcamera = ModuleType("libcamera")
     libcamera.controls, libcamera.properties = CONTROLS, PROPERTIES  # type: ignore[attr-defined]
     libcamera.CameraManager = SimpleNamespace(  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from edge_agent.camera import CameraError, CameraFrame, open_camera
 from edge_agent.genlock import HeadroomError
 from edge_agent.picamera import PicameraCamera, SharedPictures, list_cameras
 from edge_agent.sensor import SensorPhysics
-from tests.edge_agent.picamera_standin import PIPE_BYTES, World, install
+from tests.edge_agent.picamera_standin import OTHER_IDENT, PIPE_BYTES, World, install
 
 T0_NS = 1_000_000_000_000
 RATE = Fraction(30)
@@ -26,7 +26,7 @@ STEP_NS = 2_000_000  # between two looks at the camera
 
 
 def config(**changes: Any) -> NodeCamera:
-    wish = {"width": 640, "height": 360, "exposure_us": 4000, **changes}
+    wish = {"device": "0", "width": 640, "height": 360, "exposure_us": 4000, **changes}
     wish["options"] = {"mode": "imx708-2304", **wish.get("options", {})}
     return NodeCamera(name="cam0", backend="picamera", index=0, stream_port=7710, **wish)
 
@@ -261,9 +261,17 @@ def test_a_picture_that_nobody_took_in_time_is_refused(
 
 
 def test_a_camera_is_found_by_number_or_id(make_bench: Callable[..., Bench]) -> None:
-    make_bench(device="0").camera.close()
-    bench = make_bench(device="/base/axi/pcie@1000120000/rp1/i2c@88000/imx708@1a")
-    assert list_cameras() == [(0, "imx708_wide", bench.world.ident)]
+    bench = make_bench(device="0")
+    ident = bench.world.ident
+    assert bench.picam2.id == ident
+    bench.camera.close()
+    assert make_bench(device=ident).picam2.id == ident
+    assert list_cameras() == [(0, "imx708_wide", ident), (1, "imx219", OTHER_IDENT)]
+
+
+def test_of_several_cameras_one_must_be_named(make_bench: Callable[..., Bench]) -> None:
+    with pytest.raises(CameraError, match="several cameras"):
+        make_bench(device="")
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ class Recorded:
             "sequences_ascend": all(
                 b.sequence > a.sequence for a, b in itertools.pairwise(self.frames)
             ),
+            "opened": self.picam2.camera.id,
             "mode": self.camera._mode.name,
             "top_rate_hz": self.camera._mode.top_rate_hz,
             "control_delay_frames": self.camera._genlock._plan.delay.frames,
