@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-picamera2 bench bench-genlock bench-flash bench-audio bench-rtsp lint format docs clean
+.PHONY: help setup demo test test-picamera2 test-ptp bench bench-genlock bench-flash bench-audio bench-rtsp lint format docs clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 20
@@ -30,6 +30,9 @@ test: $(STAMP)   ## run the tests (ARGS="-k grid")
 
 test-picamera2: $(STAMP) ## real picamera2 on libcamera's virtual cameras in a Debian sid root (root; TUTTI_SID_ROOT=/folder)
 	TUTTI_TEST_PICAMERA2=1 $(BIN)/python -m pytest tests/system/test_picamera2.py -s $(ARGS)
+
+test-ptp: $(STAMP) ## nodes with drifting clocks under real ptp4l, against the truth (root; 4 min)
+	TUTTI_TEST_PTP=1 $(BIN)/python -m pytest tests/system/test_ptp.py -s $(ARGS)
 
 bench: $(STAMP)  ## measure: release error, hot path, streams, latency, audit
 	$(BIN)/python -m bench $(ARGS)

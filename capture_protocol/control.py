@@ -55,6 +55,16 @@ class CameraHealth(_Message):
     """Empty while all is well, else one line that says what is wrong and what to do."""
 
 
+class ClockFinding(_Message):
+    """The verdict on one point of a node's clock chain."""
+
+    point: str
+    verdict: Literal["ok", "warning", "failed"]
+    text: str
+    mend: str = ""
+    """What to do; empty where nothing is to be done."""
+
+
 class ClockHealth(_Message):
     """What an agent knows of its CLOCK_REALTIME."""
 
@@ -64,6 +74,8 @@ class ClockHealth(_Message):
     uncertainty_ns: int = 0
     stepped: bool = False
     problem: str = ""
+    findings: list[ClockFinding] = []
+    """Point by point, where PTP disciplines the clock."""
 
 
 class Register(_Message):

@@ -45,6 +45,7 @@ def run(config: ConfigOption = Path("node.toml")) -> None:
     from edge_agent.agent import NodePaths, run_agent
 
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.INFO)
+    logging.getLogger("sh").setLevel(logging.WARNING)  # it would tell of every program it starts
     node = load_node(config)
     run_agent(node, NodePaths.of(config, node))
 

@@ -102,6 +102,8 @@ def _check_discipline(clocks: dict[str, ClockSummary]) -> Check:
     total = sum(free.values())
     sources = sorted({source for clock in clocks.values() for source in clock.sources})
     where = listed([camera for camera, count in free.items() if count])
+    held = sum(clock.holdover for clock in clocks.values())
+    sound = f"Every frame was timed by a disciplined clock ({', '.join(sources) or 'no log'})"
     return Check(
         name="clock_discipline",
         title="Clock disciplined",
@@ -111,5 +113,7 @@ def _check_discipline(clocks: dict[str, ClockSummary]) -> Check:
         unit="frames",
         sentence=f"{plural(total, 'frame')} timed by a clock that nothing disciplined: {where}"
         if total
-        else f"Every frame was timed by a disciplined clock ({', '.join(sources) or 'no log'}).",
+        else f"{sound}, {plural(held, 'frame')} of them in holdover."
+        if held
+        else f"{sound}.",
     )

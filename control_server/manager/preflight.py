@@ -74,6 +74,7 @@ def _node(view: NodeView, now_ns: int) -> Iterator[Check]:
         hint="" if idle else "wait until it has drained, see manager status --watch",
     )
     yield _clock(view)
+    yield from _clock_chain(view)
     yield from _cameras(view)
 
 
@@ -99,6 +100,18 @@ def _clock(view: NodeView) -> Check:
         if ok
         else "see: edge-agent check, on the node; or start --force to mark the frames",
     )
+
+
+def _clock_chain(view: NodeView) -> Iterator[Check]:
+    """What the agent found on every point of the clock's chain, with the mend of what failed."""
+    for finding in view.heartbeat.clock.findings if view.heartbeat else []:
+        warned = finding.verdict == "warning"
+        yield Check(
+            name=f"{view.name} clock: {finding.point}",
+            ok=finding.verdict != "failed",
+            detail=f"{finding.text}; {finding.mend}" if warned else finding.text,
+            hint=finding.mend,
+        )
 
 
 def _cameras(view: NodeView) -> Iterator[Check]:

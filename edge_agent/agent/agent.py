@@ -155,6 +155,7 @@ class Agent:
         while True:
             await asyncio.sleep(LOOK_S)
             discipline = await asyncio.to_thread(self._clock.look)
+            self._health.findings = self._clock.findings
             if discipline != self._health.discipline:
                 self._health.discipline = discipline
                 self._children.to_capture(discipline)

@@ -1,10 +1,11 @@
 """A heartbeat's content, from the last reports of the children."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from capture_protocol.control import CameraHealth, ClockHealth
+from capture_protocol.control import CameraHealth, ClockFinding, ClockHealth
 from capture_protocol.frame import LockState
 from edge_agent.clock import UNKNOWN_DISCIPLINE, Discipline
+from edge_agent.linuxptp import Finding
 from edge_agent.process import CameraStatus, CaptureStatus, StreamStatus
 
 
@@ -14,6 +15,8 @@ class NodeHealth:
 
     discipline: Discipline = UNKNOWN_DISCIPLINE
     """Of CLOCK_REALTIME."""
+    findings: tuple[Finding, ...] = ()
+    """On its clock chain."""
     capture: CaptureStatus | None = None
     streams: dict[str, StreamStatus] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
@@ -32,6 +35,7 @@ class NodeHealth:
             uncertainty_ns=discipline.uncertainty_ns,
             stepped=self.capture.clock_stepped if self.capture else False,
             problem=discipline.problem,
+            findings=[ClockFinding(**asdict(finding)) for finding in self.findings],
         )
 
     @property

@@ -138,7 +138,11 @@ def _in_child(target: Callable[..., None], argument: Any) -> str:
 
 
 def _check_clock(config: NodeConfig, _paths: NodePaths) -> Iterator[CheckResult]:
-    discipline = ClockWatch(config.clock).look()
+    watch = ClockWatch(config.clock, config.ptp)
+    discipline = watch.look()
+    for finding in watch.findings:
+        verdict = Verdict(finding.verdict)
+        yield CheckResult(f"clock: {finding.point}", verdict, finding.text, finding.mend)
     if not discipline.synchronised:
         yield CheckResult("clock", Verdict.FAILED, discipline.problem)
     elif discipline.holdover:

@@ -15,6 +15,7 @@ from edge_agent.linuxptp import (
     ClockUncertainty,
     Finding,
     Role,
+    Timestamping,
     derive_status,
     gather_evidence,
     judge,
@@ -25,6 +26,9 @@ LOOK_S = 1.0
 _NS_PER_S = 1_000_000_000
 _SILENT_SYNCS = 4
 """So many synchronisations that stay away, and the time of a look: the reference is lost."""
+_MAX_FREQUENCY_PPB = 500_000
+"""What the kernel slews by (adjtimex(2)): beyond it a servo undoes a step, which tells nothing of
+the crystal."""
 _LOST = "the PTP grandmaster is lost: the clock runs on its own"
 
 
@@ -40,6 +44,7 @@ class ClockWatch:
         self._offset_ns = 0
         self._ingress_ns: int | None = None
         self._heard_ns = 0
+        self._timestamping: Timestamping | None = None
         self.findings: tuple[Finding, ...] = ()
         """The verdicts on the clock chain at the last look; empty without PTP."""
 
@@ -54,11 +59,12 @@ class ClockWatch:
         if self._expected == "ntp":
             return ntp_discipline(read_kernel_clock())
         try:
-            evidence = gather_evidence(self._ptp.socket, self._ptp.domain)
+            evidence = gather_evidence(self._ptp.socket, self._ptp.domain, self._timestamping)
             status = derive_status(evidence)
         except TuttiError as error:
             self.findings = ()
             return self._lost(time.monotonic_ns(), f"PTP cannot be watched: {error}")
+        self._timestamping = evidence.timestamping
         self.findings = tuple(judge(evidence, status, Role(self._ptp.role)))
         return self.judge(status, time.monotonic_ns(), read_kernel_clock().frequency_ppb)
 
@@ -72,10 +78,11 @@ class ClockWatch:
         """
         follows = status.disciplined or status.is_grandmaster
         settled = abs(status.offset_ns) <= MAX_OFFSET_NS
+        steady = settled and abs(frequency_ppb or 0.0) <= _MAX_FREQUENCY_PPB
         if self._is_new(status) and follows:
             self._heard_ns = now_ns
             self._source, self._offset_ns = status.source, round(status.offset_ns)
-            if settled:
+            if steady:
                 self._uncertainty.observe(
                     now_ns, status.offset_ns, status.path_delay_ns, frequency_ppb
                 )

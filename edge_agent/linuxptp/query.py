@@ -53,11 +53,14 @@ def query_phc2sys(unit: str) -> LogLine | None:
     return servo[-1] if servo else None
 
 
-def gather_evidence(uds_address: str = UDS_ADDRESS, domain: int = 0) -> ClockEvidence:
+def gather_evidence(
+    uds_address: str = UDS_ADDRESS, domain: int = 0, timestamping: Timestamping | None = None
+) -> ClockEvidence:
     """Read the whole clock chain of this node.
 
-    What cannot be read is left out: the findings then say so. Raises EnvironmentLackError if
-    linuxptp is not installed.
+    What cannot be read is left out: the findings then say so. ``timestamping`` is what ethtool
+    said before, if it is known: it does not change. Raises EnvironmentLackError if linuxptp is
+    not installed.
     """
     responses = tuple(query_pmc(uds_address, domain))
     properties = find(responses, PortProperties)
@@ -66,7 +69,7 @@ def gather_evidence(uds_address: str = UDS_ADDRESS, domain: int = 0) -> ClockEvi
     copied = any(daemon.name == "phc2sys" for daemon in daemons)
     return ClockEvidence(
         responses=responses,
-        timestamping=_optional_ethtool(interface),
+        timestamping=timestamping or _optional_ethtool(interface),
         phcs=hardware_clocks(),
         daemons=daemons,
         phc2sys=_optional_phc2sys(interface) if copied else None,

@@ -101,6 +101,13 @@ def test_an_offset_that_has_not_settled_is_part_of_the_bound(settled, discipline
     assert look(settled, 62).uncertainty_ns < 2 * before  # and it is forgotten afterwards
 
 
+def test_a_servo_that_undoes_a_step_says_nothing_of_the_crystal(settled):
+    before = look(settled, 60).uncertainty_ns
+    racing = dataclasses.replace(FOLLOWING, ingress_time_ns=61)
+    settled.judge(racing, 61 * LOOK_NS, -17_000_000.0)
+    assert look(settled, 62).uncertainty_ns < before + 1_000
+
+
 def test_a_grandmaster_needs_no_synchronisation():
     watch = ClockWatch("ptp")
     for number in range(30):

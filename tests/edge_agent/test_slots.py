@@ -115,3 +115,21 @@ def test_a_new_session_takes_the_clock_as_it_is():
 def test_a_disturbed_reading_is_no_step(width_ns):
     clock = ClockMap(reading(0, 0))
     assert clock.update(reading(S // 30, width_ns // 2, width_ns)) == 0
+
+
+def test_a_servo_that_undoes_a_step_by_racing_is_not_followed():
+    """As ptp4l does it: a step of 5 ms is undone at 20 000 ppm, then slewed out ever slower."""
+    clock = ClockMap(reading(0, 0))
+    offset_ns, now_ns = 0, 0
+    moves_ns = (5_000_000, *[-660_000] * 7, -300_000, -45_000, -30_000, -4_000, -1_000)
+    for moved_ns in moves_ns:
+        now_ns += S // 30
+        offset_ns += moved_ns
+        clock.update(reading(now_ns, offset_ns))
+    assert offset_ns == 0
+    assert abs(clock.offset_ns) <= 5_000
+    assert abs(clock.stepped_by_ns) == abs(clock.offset_ns)
+    for _ in range(100):  # and later a late reading is forgiven again
+        now_ns += S // 30
+        assert clock.update(reading(now_ns, 0)) == 0
+    assert clock.update(reading(now_ns + S // 30, 45_000)) == 0

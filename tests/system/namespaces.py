@@ -73,6 +73,9 @@ class Host:
         for pid in (self.pid, self._holder.pid):
             kill(pid)
         self._holder.wait()
+        deadline = time.monotonic() + _WAIT_S
+        while Path(f"/proc/{self.pid}").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 class Segment:
