@@ -340,7 +340,8 @@ def test_frames_become_units_with_their_evidence_and_their_pixels(tmp_path, port
     assert [entry[1] for entry in done] == [len(unit.data) for _, unit in sorted(units.items())]
     bench.channel.send(DurableUpTo(SESSION, 24))
     bench.channel.send(Discard(SESSION))
-    wait_until(lambda: not list(bench.spool_root.rglob("*.units")), "empty spool")
+    spooled = bench.spool_root / f"{SESSION:06}" / "cam0"
+    wait_until(lambda: not spooled.exists(), "empty spool")
     bench.stop()
 
 
