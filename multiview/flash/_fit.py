@@ -28,6 +28,7 @@ PPM_MS = 1e-6  # ms of offset per ms of time and ppm of drift
 DRIFT_SPREAD_PPM = 200.0  # crystals keep 100; files of odd time bases have shown 300
 EDGE_FLOOR_NS = 25_000.0  # what texture and the light curve leave even in the clearest edge
 COMMON_FLOOR_NS = 20_000.0  # the same, of all edges of one camera alike
+FLASH_SPREAD_MS = 1e9  # a flash may be at any time of the footage
 HUBER = 1.5  # sigmas; first rounds: outliers pull, but no more than linearly
 TUKEY = 6.0  # sigmas; last rounds: outliers do not pull at all
 ROUNDS = 12  # of each
@@ -35,6 +36,7 @@ CONFIDENCE = 0.99
 
 PER_CAMERA = 4
 OFFSET, DRIFT, LINE, EXPOSURE = range(PER_CAMERA)
+OWN_CLOCK = 2  # of the columns, those of the base camera: its offset and drift are given
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class JointFit:
 
     cameras: Mapping[str, CameraFit]
     flashes: Mapping[int, tuple[float, float]]
-    """instant and standard uncertainty (ns) of each flash that left an edge"""
+    """instant and standard uncertainty (ns) of each flash with an edge that was believed"""
+    redundancy: int
+    """equations beyond the unknowns: what there is to find contradictions by"""
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,11 @@ class _System:
                 row[PER_CAMERA * index + parameter] = 1 / sigma
                 rows.append(row)
                 targets.append(mean / sigma)
+        for column in self.column.values():  # keeps a flash whose edges are all let go of finite
+            row = np.zeros(self.width)
+            row[column] = 1 / FLASH_SPREAD_MS
+            rows.append(row)
+            targets.append(0.0)
         return np.array(rows), np.array(targets)
 
     def solve(self, weights: Float64) -> Float64:
@@ -184,8 +193,9 @@ def fit(members: Mapping[str, Member], base: str) -> JointFit:
     flashes = {
         number: (solution[column] * MS, float(np.sqrt(covariance[column, column])) * MS)
         for number, column in system.column.items()
+        if covariance[column, column] < FLASH_SPREAD_MS
     }
-    return JointFit(cameras, flashes)
+    return JointFit(cameras, flashes, len(system.equations) - system.width + OWN_CLOCK)
 
 
 def _robust(system: _System) -> tuple[Float64, Float64]:

@@ -27,7 +27,8 @@ from multiview.flash._track import FlashEvent, FlashTrack
 
 MIN_EVENTS = 3  # flashes per camera: fewer cannot show an agreement beyond chance
 MAX_DRIFT = 500e-6  # of one camera's clock against another's; crystals keep 100 ppm
-MAX_REJECTED_SHARE = 0.4  # of a camera's edges: more means that the shutter model does not hold
+AGREEING_SHARE = 0.85  # of roughly common flashes; chance adds few, a wrong model loses many
+REJECTED_SHARE = 0.3  # of the redundancy: dropping more would make anything agree
 MAX_RMS_NS = 1e6  # of the believed edges
 READOUT_LIMIT = 1.05  # frame periods that all rows may take at most
 SAME_FLASH_NS = 2e6  # events that the fit puts so near to each other are one flash
@@ -42,12 +43,18 @@ class Solution:
     members: Mapping[str, Member]
     joined: Mapping[str, Alignment]
     """the alignment by which each camera but the base was joined to those before it"""
+    rough_common: Mapping[str, int]
+    """flashes with edges that each of them shared with others before the fit looked closer"""
 
     def common_flashes(self, name: str) -> set[int]:
         """Return the flashes with edges that this and another camera saw."""
-        mine = _with_edges(self.members[name])
-        others = [_with_edges(m) for other, m in self.members.items() if other != name]
-        return mine & set().union(*others)
+        return _common(self.members, name)
+
+
+def _common(members: Mapping[str, Member], name: str) -> set[int]:
+    mine = _with_edges(members[name])
+    others = [_with_edges(member) for other, member in members.items() if other != name]
+    return mine & set().union(*others)
 
 
 def _with_edges(member: Member) -> set[int]:
@@ -71,16 +78,18 @@ def solve(
         _check_track(name, track)
     members = {base: _alone(tracks[base])}
     joined: dict[str, Alignment] = {}
+    rough_common: dict[str, int] = {}
     current = fit(members, base)
     while len(members) < len(tracks):
         name, members[name], joined[name] = _next(
             members, current, _candidates(members, tracks, current, windows or {}, max_drift)
         )
+        rough_common[name] = len(_common(members, name))
         members = _renumbered(members, fit(members, base))
         current = fit(members, base)
-    solution = Solution(base, current, members, joined)
+    solution = Solution(base, current, members, joined, rough_common)
     for name in tracks:
-        _check_fit(name, solution)
+        _check_fit(name, solution, max_drift)
     return solution
 
 
@@ -98,26 +107,40 @@ def _check_track(name: str, track: FlashTrack) -> None:
         )
 
 
-def _check_fit(name: str, solution: Solution) -> None:
-    camera = solution.fit.cameras[name]
-    track = solution.members[name].track
-    common = len(solution.common_flashes(name))
-    readout = camera.line_time_ns * track.height / track.period_ns
-    rms_ns = float(np.sqrt(np.mean(camera.residuals_ns**2))) if len(camera.residuals_ns) else 0.0
-    problem = ""
-    if len(solution.members) > 1 and common < MIN_EVENTS:
-        problem = f"only {common} flashes agree with other cameras to the row"
-    elif camera.rejected > MAX_REJECTED_SHARE * track.edge_count:
-        problem = f"{camera.rejected} of {track.edge_count} edges contradict the others"
-    elif rms_ns > MAX_RMS_NS:
-        problem = f"edges scatter by {rms_ns / 1e6:.1f} ms"
-    elif not 0 < readout < READOUT_LIMIT:
-        problem = f"the rows would take {readout:.2f} frame periods to read"
+def _check_fit(name: str, solution: Solution, max_drift: float) -> None:
+    problem = _clash(name, solution) or _strange_camera(name, solution, max_drift)
     if problem:
         raise InconsistentFlashError(
             f"{name}: {problem}",
-            hint="stabilised, re-timed or cropped video has no simple shutter any more",
+            hint="stabilised, re-timed or cropped video has no simple clock and shutter any more",
         )
+
+
+def _clash(name: str, solution: Solution) -> str:
+    """How a camera's flashes contradict the others', if they do."""
+    common, roughly = len(solution.common_flashes(name)), solution.rough_common.get(name, 0)
+    rejected = sum(camera.rejected for camera in solution.fit.cameras.values())
+    if len(solution.members) > 1 and common < MIN_EVENTS:
+        return f"only {common} flashes agree with other cameras to the row"
+    if common < AGREEING_SHARE * roughly:
+        return f"of {roughly} flashes that agree roughly, only {common} agree to the row"
+    if rejected > max(1, REJECTED_SHARE * solution.fit.redundancy):
+        return f"{rejected} edges contradict the others"
+    return ""
+
+
+def _strange_camera(name: str, solution: Solution, max_drift: float) -> str:
+    """What no camera does, if the fit says that this one does."""
+    camera, track = solution.fit.cameras[name], solution.members[name].track
+    readout = camera.line_time_ns * track.height / track.period_ns
+    rms_ns = float(np.sqrt(np.mean(camera.residuals_ns**2))) if len(camera.residuals_ns) else 0.0
+    if rms_ns > MAX_RMS_NS:
+        return f"edges scatter by {rms_ns / 1e6:.1f} ms"
+    if not 0 < readout < READOUT_LIMIT:
+        return f"the rows would take {readout:.2f} frame periods to read"
+    if abs(camera.drift) > max_drift:
+        return f"its clock would drift by {camera.drift * 1e6:+.0f} ppm"
+    return ""
 
 
 def _alone(track: FlashTrack) -> Member:
