@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-picamera2 test-ptp bench bench-genlock bench-flash bench-audio bench-rtsp lint format docs clean
+.PHONY: help setup demo test test-picamera2 test-ptp test-systemd bench bench-genlock bench-flash bench-audio bench-rtsp lint format docs clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 20
@@ -33,6 +33,9 @@ test-picamera2: $(STAMP) ## real picamera2 on libcamera's virtual cameras in a D
 
 test-ptp: $(STAMP) ## nodes with drifting clocks under real ptp4l, against the truth (root; 4 min)
 	TUTTI_TEST_PTP=1 $(BIN)/python -m pytest tests/system/test_ptp.py -s $(ARGS)
+
+test-systemd: $(STAMP) ## the agent's unit and watchdog under real systemd in a container (root; 2 min)
+	TUTTI_TEST_SYSTEMD=1 $(BIN)/python -m pytest tests/system/test_watchdog.py -s $(ARGS)
 
 bench: $(STAMP)  ## measure: release error, hot path, streams, latency, audit
 	$(BIN)/python -m bench $(ARGS)

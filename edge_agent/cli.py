@@ -43,8 +43,10 @@ def run(config: ConfigOption = Path("node.toml")) -> None:
 
     fork_server()
     from edge_agent.agent import NodePaths, run_agent
+    from edge_agent.service import log_to_journal
 
-    logging.basicConfig(format="%(name)s: %(message)s", level=logging.INFO)
+    if not log_to_journal():
+        logging.basicConfig(format="%(name)s: %(message)s", level=logging.INFO)
     logging.getLogger("sh").setLevel(logging.WARNING)  # it would tell of every program it starts
     node = load_node(config)
     run_agent(node, NodePaths.of(config, node))

@@ -46,11 +46,13 @@ from edge_agent.process import (
     Shutdown,
     StreamStatus,
 )
+from edge_agent.service import FrameProgress, ServiceManager, fields
 from edge_agent.spool import spooled_sessions
 
 _log = logging.getLogger("edge_agent")
 
 _TICK_S = 0.25
+_STALL_S = 3.0  # without a frame from a camera: longer than any stall that passes by itself
 _CAPTURE_END_S = 3.0  # SIGTERM: until the cameras have given their last frame
 _DRAIN_S = 10.0  # SIGTERM: until the spools are delivered; what is left stays on disk
 _CHILD_END_S = 3.0
@@ -87,6 +89,9 @@ class Agent:
         self._health = NodeHealth()
         self._clock = ClockWatch(config.clock, config.ptp)
         self._link = ControlLink(config, keys, self._on_link_up, self._take_message)
+        self._service = ServiceManager()
+        self._progress = FrameProgress(_STALL_S)
+        self._still = ""
         self._registered_session = 0
         self._announced = (AgentState.IDLE, 0)
         self._stopping = asyncio.Event()
@@ -138,7 +143,7 @@ class Agent:
             task.result()
 
     async def _beat(self) -> None:
-        """Heartbeats every second and at every change, and the event logs."""
+        """Heartbeats every second and at every change, the event logs, and the watchdog."""
         loop = asyncio.get_running_loop()
         next_s = loop.time()
         while True:
@@ -146,9 +151,35 @@ class Agent:
                 next_s = loop.time() + HEARTBEAT_S
                 self._heartbeat()
                 self._hand_over()
+                self._tell_service(loop.time())
             elif self._announced != (self._keeper.state, self._keeper.session):
                 self._heartbeat()
             await asyncio.sleep(_TICK_S)
+
+    def _tell_service(self, now_s: float) -> None:
+        """Feed the watchdog while frames advance or nothing is to be recorded."""
+        still = self._progress.standing_still(now_s)
+        if still and not self._still:
+            _log.error("%s: the watchdog is not fed", still, **self._fields())
+        self._still = still
+        self._service.status(still or self._doing())
+        if not still:
+            self._service.alive()
+
+    def _doing(self) -> str:
+        keeper, capture = self._keeper, self._health.capture
+        where = f" session {keeper.session}" if keeper.session else ""
+        slot = f", slot {capture.next_slot}" if capture and capture.capturing else ""
+        return f"{keeper.state.name.lower()}{where}{slot}, {len(self._cameras)} cameras"
+
+    def _fields(self) -> Any:
+        """What every line of the journal should be found by."""
+        capture = self._health.capture
+        return fields(
+            session=self._keeper.session,
+            slot=capture.next_slot if capture and capture.capturing else None,
+            offset_ns=self._health.discipline.offset_ns,
+        )
 
     async def _watch_clock(self) -> None:
         """Tell the capture process who disciplines the clock; asking may take a while."""
@@ -162,6 +193,7 @@ class Agent:
 
     async def _drain(self) -> None:
         """SIGTERM: end the running session at this slot and deliver what is spooled."""
+        self._service.stopping()
         self._keeper.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CAPTURE_END_S):
@@ -186,14 +218,21 @@ class Agent:
             self._fail(report)
         else:
             if isinstance(report, CaptureStatus):
-                self._health.capture = report
+                self._take_status(report)
             self._keeper.on_capture_report(report)
             self._settle()
+
+    def _take_status(self, status: CaptureStatus) -> None:
+        if self._health.capture is None:
+            self._service.ready()  # all cameras are open
+        self._health.capture = status
+        self._progress.take(status, asyncio.get_running_loop().time())
 
     def _fail(self, problem: Problem) -> None:
         if problem.camera:
             self._health.problems[problem.camera] = problem.text
-            _log.warning("camera %s: %s", problem.camera, problem.text)
+            about = fields(session=self._keeper.session, camera=problem.camera)
+            _log.warning("camera %s: %s", problem.camera, problem.text, **about)
             return
         self._failure = CaptureEndedError(problem.text, hint=problem.hint)
         self._stopping.set()
@@ -259,7 +298,7 @@ class Agent:
     def _heartbeat(self) -> None:
         keeper = self._keeper
         if self._announced != (keeper.state, keeper.session):
-            _log.info("%s, session %d", keeper.state.name.lower(), keeper.session)
+            _log.info("%s, session %d", keeper.state.name.lower(), keeper.session, **self._fields())
         self._announced = (keeper.state, keeper.session)
         beat = Heartbeat(
             node=self._config.name,

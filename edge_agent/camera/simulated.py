@@ -1,7 +1,7 @@
 """The simulated camera: a sensor with real physics, in real time, under the real genlock."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from capture_protocol.errors import InputError
@@ -9,6 +9,7 @@ from capture_protocol.frame import FrameFlag, LockState
 from capture_protocol.grid import Grid
 from capture_protocol.rig import NodeCamera
 from edge_agent.camera.contract import Camera, CameraFrame
+from edge_agent.camera.hanging import HangingCamera
 from edge_agent.camera.kernel_time import KernelTime
 from edge_agent.camera.options import Options
 from edge_agent.genlock import Genlock
@@ -36,7 +37,8 @@ def open_simulated(config: NodeCamera) -> Camera:
     the fields of `SensorPhysics`: ``ppm``, ``wander_ppm``, ``stamp_noise_ns``,
     ``tail_probability``, ``tail_ns``, ``drop_probability``. ``true_time`` says whose time the
     optical clock shows: "node" (the node's own UTC: all that a lone machine can know), or
-    "kernel" where the node lives by a simulated clock (see `KernelTime`).
+    "kernel" where the node lives by a simulated clock (see `KernelTime`). ``hang_at_slot``: from
+    the release of this slot on it gives no frame any more, until the agent is started anew.
 
     Raises:
         InputError: an option is unknown or has an impossible value.
@@ -51,16 +53,16 @@ def open_simulated(config: NodeCamera) -> Camera:
         **{name: options.take(name, getattr(defaults, name)) for name in vars(defaults)}
     )
     true_time = options.take("true_time", "node")
+    hang_at_slot = options.take("hang_at_slot", -1)
     options.finish()
     if true_time not in ("node", "kernel"):
         raise InputError(f"camera {config.name}: true_time is 'node' or 'kernel'")
     truth = KernelTime() if true_time == "kernel" else None
     exposure_ns = config.exposure_us * 1000
-    if trigger == "free":
-        return FreeRunningCamera(mode, physics, seed, exposure_ns, truth)
-    if trigger == "hardware":
-        return TriggeredCamera(mode, physics, seed, exposure_ns, truth)
-    raise InputError(f"camera {config.name}: trigger is 'free' or 'hardware', not {trigger!r}")
+    if trigger not in _TRIGGERS:
+        raise InputError(f"camera {config.name}: trigger is 'free' or 'hardware', not {trigger!r}")
+    camera = _TRIGGERS[trigger](mode, physics, seed, exposure_ns, truth)
+    return camera if hang_at_slot < 0 else HangingCamera(camera, hang_at_slot)
 
 
 class FreeRunningCamera:
@@ -223,6 +225,12 @@ class TriggeredCamera:
             flags=FrameFlag.SIMULATED,
             picture=_shown_ns(frame, self._truth),
         )
+
+
+_TRIGGERS: dict[str, Callable[..., Camera]] = {
+    "free": FreeRunningCamera,
+    "hardware": TriggeredCamera,
+}
 
 
 def _shown_ns(frame: Frame, truth: KernelTime | None) -> int:

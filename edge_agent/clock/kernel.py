@@ -3,6 +3,7 @@
 import ctypes
 from dataclasses import dataclass
 
+from capture_protocol.errors import EnvironmentLackError
 from capture_protocol.events import ClockSource
 from capture_protocol.frame import MAX_UNCERTAINTY_NS
 from edge_agent.clock.discipline import UNKNOWN_DISCIPLINE, Discipline
@@ -47,9 +48,17 @@ class KernelClock:
 
 
 def read_kernel_clock() -> KernelClock:
-    """Ask the kernel; needs no rights."""
+    """Ask the kernel; needs no rights.
+
+    Raises:
+        EnvironmentLackError: a sandbox forbids the call.
+    """
     timex = _Timex()
-    ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
+    if ctypes.CDLL(None).adjtimex(ctypes.byref(timex)) < 0:
+        raise EnvironmentLackError(
+            "adjtimex is forbidden: the state of the clock cannot be read",
+            hint="allow it in the unit: SystemCallFilter=adjtimex, and no ProtectClock",
+        )
     return KernelClock(
         synchronised=not timex.status & _STA_UNSYNC,
         max_error_ns=timex.maxerror * _NS_PER_US,

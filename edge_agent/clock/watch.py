@@ -59,14 +59,16 @@ class ClockWatch:
         if self._expected == "ntp":
             return ntp_discipline(read_kernel_clock())
         try:
+            kernel = read_kernel_clock()
             evidence = gather_evidence(self._ptp.socket, self._ptp.domain, self._timestamping)
             status = derive_status(evidence)
         except TuttiError as error:
             self.findings = ()
-            return self._lost(time.monotonic_ns(), f"PTP cannot be watched: {error}")
+            problem = f"PTP cannot be watched: {error}"
+            return replace(self._lost(time.monotonic_ns(), problem), problem=problem)
         self._timestamping = evidence.timestamping
         self.findings = tuple(judge(evidence, status, Role(self._ptp.role)))
-        return self.judge(status, time.monotonic_ns(), read_kernel_clock().frequency_ppb)
+        return self.judge(status, time.monotonic_ns(), kernel.frequency_ppb)
 
     def judge(
         self, status: ClockStatus, now_ns: int, frequency_ppb: float | None = None

@@ -42,8 +42,6 @@ OSCILLATORS = {
 }
 """Crystals of a Pi are tens of ppm off; the wander is that of a room's air."""
 WAIT_S = 60.0
-SETTLED_NS = 100_000
-"""Claimed uncertainty below which a session starts; a busy machine delays some packets' stamps."""
 STEP = """
 import sys, time
 time.clock_settime_ns(time.CLOCK_REALTIME, time.time_ns() + int(sys.argv[1]))
@@ -131,10 +129,10 @@ class PtpRig:
         assert done.returncode == 0, f"manager {arguments}: {done.stdout}{done.stderr}"
         return json.loads(done.stdout)
 
-    def wait_ready(self) -> float:
-        """Until every clock has settled and every camera is in lock; how long that took (s)."""
+    def wait_ready(self, settled_ns: int) -> float:
+        """Until every clock claims to be good and every camera is in lock; how long it took (s)."""
         begun = time.monotonic()
-        self._wait("all nodes ready", self._is_ready)
+        self._wait("all nodes ready", lambda: self._is_ready(settled_ns))
         return time.monotonic() - begun
 
     def record(self, seconds: int, meanwhile: Callable[[SessionFolder], None]) -> SessionFolder:
@@ -150,10 +148,10 @@ class PtpRig:
         instant_ns = folder.read_plan().grid.time_ns(slot)
         self._wait(f"slot {slot}", lambda: time.time_ns() >= instant_ns)
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, settled_ns: int) -> bool:
         self.status = status = self.ask("status")
         bounds_ns = [node["clock_uncertainty_ns"] for node in status["nodes"] if node["heard"]]
-        settled = [bound_ns for bound_ns in bounds_ns if 0 < bound_ns < SETTLED_NS]
+        settled = [bound_ns for bound_ns in bounds_ns if 0 < bound_ns < settled_ns]
         locked = [camera for camera in status["cameras"] if camera["lock"] == "locked"]
         return len(settled) == len(locked) == len(OSCILLATORS)
 
