@@ -22,15 +22,17 @@ def decode_packets(
 ) -> Iterator[Numbered]:
     """Pictures with their packets' numbers, in order of presentation, from packet ``entry`` on.
 
-    The number travels through the decoder with the packet, so a picture is identified even if
-    time stamps are missing, wrong or repeated. A packet that cannot be decoded gives no picture,
-    nor does one that is not wanted and to which no other picture refers.
+    The number travels through the decoder in place of the packet's time stamp, so a picture is
+    identified even if time stamps are missing, wrong or repeated. (PyAV's `opaque` would be the
+    field for it, but its table is keyed by the object's address, which two decoders share.) A
+    packet that cannot be decoded gives no picture, nor does one that is not wanted and to which
+    no other picture refers.
     """
     codec = None
     for number, packet in file.packets_from(entry):
         codec = packet.stream.codec_context
         codec.skip_frame = "DEFAULT" if is_wanted(number) else "NONREF"
-        packet.opaque = number
+        packet.pts, packet.dts = number, None
         yield from _pictures(codec, packet)
     if codec is not None:
         yield from _pictures(codec, None)
@@ -39,8 +41,8 @@ def decode_packets(
 def _pictures(codec: av.VideoCodecContext, packet: VideoPacket | None) -> Iterator[Numbered]:
     try:
         for picture in codec.decode(packet):
-            if isinstance(picture.opaque, int):
-                yield picture.opaque, picture
+            if picture.pts is not None:
+                yield picture.pts, picture
     except (av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError):
         return
 

@@ -39,6 +39,7 @@ class PacketFile:
         self._hardware = hardware_decoder() if hardware else None
         self._decoder_threads = decoder_threads
         self.container, self.stream = self._open()
+        self._has_pts = self.container.format.name not in FORMATS_WITHOUT_PTS
         self.rows: list[PacketRow] = []
         self._numbers: dict[tuple[int | None, int, int | None], int] = {}
         self._at_start = True
@@ -95,7 +96,6 @@ class PacketFile:
         except SourceError:
             container.close()
             raise
-        codec = stream.codec_context
         codec.copy_opaque = True  # a picture tells which packet it came from
         codec.thread_type, codec.thread_count = "FRAME", self._decoder_threads
         return container, stream
@@ -114,7 +114,7 @@ class PacketFile:
             return
 
     def _row(self, packet: VideoPacket) -> PacketRow:
-        pts = None if self.container.format.name in FORMATS_WITHOUT_PTS else packet.pts
+        pts = packet.pts if self._has_pts else None
         return PacketRow(
             pts, packet.dts, packet.pos, packet.size, packet.is_keyframe, packet.is_discard
         )
@@ -139,7 +139,7 @@ class PacketFile:
 
     def _seek_stamps(self, number: int) -> Iterator[int]:
         """Where to seek for a key packet: its own stamps, then those of earlier key packets."""
-        keys = [n for n in range(number, -1, -1) if self.rows[n].key][:3] if number else []
+        keys = [n for n in range(number, -1, -1) if self.rows[n].key][:3]
         for key in keys:
             row = self.rows[key]
             stamps = [stamp for stamp in (row.pts, row.dts) if stamp is not None]
