@@ -30,6 +30,30 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SensorModeSection(_Section):
+    """A read-out mode of a sensor that the agent's own table lacks; the same fields as there."""
+
+    name: Name
+    """For a camera's option `mode`; `<libcamera's name of the sensor>-<width>`."""
+    width: Annotated[int, Field(ge=1, le=65_535)]
+    rows: Annotated[int, Field(ge=1, le=65_535)]
+    line_time_ns: Annotated[float, Field(ge=2_000)]
+    shortest_lines: Annotated[int, Field(ge=1)]
+    """Shortest frame: rows and the least vertical blanking."""
+    vblank_delay: Annotated[int, Field(ge=0, le=8)] = 3
+    """Frames from the write of a frame length to the frame that has it."""
+    longest_lines: Annotated[int, Field(ge=1)] = 65_535
+    exposure_margin_lines: Annotated[int, Field(ge=0)] = 48
+    """An exposure ends at least this many lines before its frame does."""
+    global_shutter: bool = False
+
+    @model_validator(mode="after")
+    def _lines_fit(self) -> "SensorModeSection":
+        if not self.rows <= self.shortest_lines <= self.longest_lines:
+            raise ValueError(f"sensor mode {self.name}: rows <= shortest_lines <= longest_lines")
+        return self
+
+
 class CameraConfig(_Section):
     """One camera of a node."""
 
@@ -156,12 +180,14 @@ class RigConfig(_Section):
     session: SessionSection = SessionSection()
     segmenter: SegmenterSection = SegmenterSection()
     audit: AuditSection = AuditSection()
+    sensor_mode: list[SensorModeSection] = []
     node: Annotated[list[NodeEntry], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "RigConfig":
         _require_unique("node", [node.name for node in self.node])
         _require_unique("camera", [camera.name for _, _, camera in self.cameras()])
+        _require_unique("sensor mode", [mode.name for mode in self.sensor_mode])
         last_port = self.server.stream_port + sum(1 for _ in self.cameras()) - 1
         if last_port > 65535:
             raise ValueError(
@@ -221,6 +247,7 @@ class NodeConfig(_Section):
     spool_limit_mb: Annotated[int, Field(ge=16)] = 4096
     idle_close_ms: Annotated[int, Field(ge=50, le=10_000)] = 300
     realtime: RealtimeSection = RealtimeSection()
+    sensor_mode: list[SensorModeSection] = []
     camera: Annotated[list[NodeCamera], Field(min_length=1)]
 
 
@@ -244,6 +271,7 @@ def node_config(rig: RigConfig, name: str) -> NodeConfig:
         clock=entry.clock,
         ptp=entry.ptp,
         idle_close_ms=rig.session.idle_close_ms,
+        sensor_mode=rig.sensor_mode,
         camera=cameras,
     )
 

@@ -187,7 +187,7 @@ def _table(section: BaseModel, prefix: str) -> str:
         value = getattr(section, name)
         if isinstance(value, BaseModel):
             tables += f"\n[{prefix}{name}]\n" + _table(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
+        elif isinstance(value, list) and value:
             for item in value:
                 tables += f"\n[[{prefix}{name}]]\n" + _table(item, f"{prefix}{name}.")
         else:

@@ -1,10 +1,12 @@
 """Which class drives which backend; each is imported only where it is used."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from capture_protocol.rig import NodeCamera
+from capture_protocol.rig import NodeCamera, SensorModeSection
 from edge_agent.camera.contract import Camera, CameraError
+from edge_agent.sensor import own_modes
 
 PICTURES = 8
 """A worker that is more than seven pictures behind loses some: 0.23 s at 30 fps."""
@@ -28,13 +30,19 @@ def make_buffers(config: NodeCamera) -> int:
     return handle
 
 
-def open_camera(config: NodeCamera, folder: Path, buffers: int | None = None) -> Camera:
+def open_camera(
+    config: NodeCamera,
+    folder: Path,
+    buffers: int | None = None,
+    sensor_modes: Sequence[SensorModeSection] = (),
+) -> Camera:
     """Open a camera as its node.toml describes it.
 
     Args:
         config: the camera's section.
         folder: where node.toml lies; relative paths start there.
         buffers: memfd for its pictures if the backend `needs_buffers`.
+        sensor_modes: the rig's own, beside those of the table.
 
     Raises:
         CameraError: the device or file cannot be opened.
@@ -43,7 +51,7 @@ def open_camera(config: NodeCamera, folder: Path, buffers: int | None = None) ->
     if config.backend == "simulated":
         from edge_agent.camera.simulated import open_simulated
 
-        return open_simulated(config)
+        return open_simulated(config, own_modes(sensor_modes))
     if config.backend == "file":
         from edge_agent.camera.file import FileCamera
 
@@ -51,7 +59,7 @@ def open_camera(config: NodeCamera, folder: Path, buffers: int | None = None) ->
     if config.backend == "picamera":
         from edge_agent.picamera import open_picamera
 
-        return open_picamera(config, folder)
+        return open_picamera(config, folder, own_modes(sensor_modes))
     if config.backend == "v4l2" and buffers is not None:
         from edge_agent.camera.buffers import PictureBuffers
         from edge_agent.camera.v4l2 import V4l2Camera

@@ -30,21 +30,23 @@ _PPM_SPREAD = (0, 12, -8, 20, -15, 5, -20, 9)
 """Default oscillator errors by camera index, so that no two simulated cameras agree by nature."""
 
 
-def open_simulated(config: NodeCamera) -> Camera:
+def open_simulated(config: NodeCamera, modes: dict[str, SensorMode] | None = None) -> Camera:
     """A simulated camera of the kind that the options name.
 
-    Options: ``mode`` (of the sensor table), ``trigger`` ("free" or "hardware"), ``seed``, and
-    the fields of `SensorPhysics`: ``ppm``, ``wander_ppm``, ``stamp_noise_ns``,
-    ``tail_probability``, ``tail_ns``, ``drop_probability``. ``true_time`` says whose time the
-    optical clock shows: "node" (the node's own UTC: all that a lone machine can know), or
-    "kernel" where the node lives by a simulated clock (see `KernelTime`). ``hang_at_slot``: from
-    the release of this slot on it gives no frame any more, until the agent is started anew.
+    Options: ``mode`` (of the sensor table, or of ``modes``: the rig's own), ``trigger`` ("free" or
+    "hardware"), ``seed``, and the fields of `SensorPhysics`: ``ppm``, ``wander_ppm``,
+    ``stamp_noise_ns``, ``tail_probability``, ``tail_ns``, ``drop_probability``.
+
+    ``true_time``: whose time the optical clock shows, "node" (the node's own UTC: all that a lone
+    machine can know), or "kernel" where the node lives by a simulated clock (see `KernelTime`).
+    ``hang_at_slot``: from the release of this slot on it gives no frame any more, until the agent
+    is started anew.
 
     Raises:
         InputError: an option is unknown or has an impossible value.
     """
     options = Options(config)
-    mode = sensor_mode(options.take("mode", _DEFAULT_MODE))
+    mode = sensor_mode(options.take("mode", _DEFAULT_MODE), modes)
     trigger = options.take("trigger", "free")
     seed = options.take("seed", config.index)
     ppm = float(_PPM_SPREAD[config.index % len(_PPM_SPREAD)])

@@ -70,7 +70,7 @@ def _make_loop(setup: CaptureSetup, channel: Channel, handles: list[int]) -> Cap
 def _make_track(setup: CaptureSetup, config: NodeCamera, handles: Iterator[int]) -> CameraTrack:
     wake = next(handles)
     buffers = next(handles) if needs_buffers(config) else None
-    camera = open_camera(config, setup.folder, buffers)
+    camera = open_camera(config, setup.folder, buffers, setup.config.sensor_mode)
     return CameraTrack(config.index, config.name, camera, RingWriter(setup.logs[config.name]), wake)
 
 

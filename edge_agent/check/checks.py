@@ -174,7 +174,7 @@ def _check_cameras(config: NodeConfig, paths: NodePaths) -> Iterator[CheckResult
         point = f"camera {camera.name}"
         buffers = make_buffers(camera) if needs_buffers(camera) else None
         try:
-            open_camera(camera, paths.folder, buffers).close()
+            open_camera(camera, paths.folder, buffers, config.sensor_mode).close()
         except TuttiError as error:
             mend = error.hint or "if an agent runs already, it holds the camera"
             yield CheckResult(point, Verdict.FAILED, str(error), mend)

@@ -4,7 +4,9 @@ from capture_protocol.errors import InputError
 from edge_agent.sensor import MODES, SensorMode, sensor_mode
 
 
-def choose_mode(model: str, wanted: str, width: int, height: int) -> SensorMode:
+def choose_mode(
+    model: str, wanted: str, width: int, height: int, more: dict[str, SensorMode] | None = None
+) -> SensorMode:
     """The sensor mode for a picture size.
 
     Args:
@@ -12,14 +14,16 @@ def choose_mode(model: str, wanted: str, width: int, height: int) -> SensorMode:
         wanted: a mode by name; empty: the smallest one that is not smaller than the picture.
         width: picture width.
         height: picture height.
+        more: the modes of rig.toml, beside those of the table.
 
     Raises:
         InputError: the sensor is not in the table, or has no mode of that name.
     """
     sensor = model.split("_")[0]
-    modes = [mode for mode in MODES.values() if mode.name.split("-")[0] == sensor]
+    table = {**MODES, **(more or {})}
+    modes = [mode for mode in table.values() if mode.name.split("-")[0] == sensor]
     if wanted:
-        mode = sensor_mode(wanted)
+        mode = sensor_mode(wanted, more)
         if modes and mode not in modes:
             raise InputError(
                 f"mode {wanted} is not one of the sensor {model}",
@@ -29,7 +33,8 @@ def choose_mode(model: str, wanted: str, width: int, height: int) -> SensorMode:
     if not modes:
         raise InputError(
             f"the sensor {model} is not in the table of sensor modes",
-            hint="set the option mode to one with the same timing: " + ", ".join(sorted(MODES)),
+            hint="describe it in rig.toml as [[sensor_mode]], or set the option mode to one with "
+            "the same timing: " + ", ".join(sorted(table)),
         )
     large_enough = [mode for mode in modes if mode.width >= width and mode.rows >= height]
     if large_enough:

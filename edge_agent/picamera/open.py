@@ -2,7 +2,9 @@
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,13 +52,16 @@ def list_cameras() -> list[tuple[int, str, str]]:
     return [(number, info.get("Model", "unknown"), info["Id"]) for number, info in enumerate(found)]
 
 
-def open_picamera(config: NodeCamera, folder: Path) -> PicameraCamera:
+def open_picamera(
+    config: NodeCamera, folder: Path, modes: dict[str, SensorMode] | None = None
+) -> PicameraCamera:
     """Open a Pi camera.
 
     ``device`` is its number or libcamera id (empty: the only one). Options: ``mode`` (of the
-    sensor table; default: the smallest that holds the picture), ``buffers``, ``gain`` (analogue;
-    0: automatic), ``delay_us`` (sensor's constant from stamp to frame start), ``encoder`` (see
-    `edge_agent.picamera.codec`), ``ppm`` (virtual cameras only: oscillator error).
+    sensor table or of ``modes``, the rig's own; default: the smallest that holds the picture),
+    ``buffers``, ``gain`` (analogue; 0: automatic), ``delay_us`` (sensor's constant from stamp
+    to frame start), ``encoder`` (see `edge_agent.picamera.codec`), ``ppm`` (virtual cameras only:
+    oscillator error).
 
     Raises:
         EnvironmentLackError: picamera2 or libcamera is not installed.
@@ -68,7 +73,8 @@ def open_picamera(config: NodeCamera, folder: Path) -> PicameraCamera:
     picam2 = _open(number, ident, wish.buffers)
     virtual = picam2.camera_properties.get("PipelineHandler") == _VIRTUAL
     try:
-        mode = _configure(picam2, config, wish, model, virtual=virtual)
+        choose = partial(choose_mode, model, wish.mode, more=modes)
+        mode = _configure(picam2, config, wish, choose, virtual=virtual)
         submit = PacedSubmit(picam2, wish.ppm) if virtual else None
         return _assemble(picam2, config, folder, wish, mode, submit)
     except (RuntimeError, ValueError, OSError) as error:
@@ -181,7 +187,12 @@ def _open(number: int, ident: str, buffers: int) -> Any:
 
 
 def _configure(
-    picam2: Any, config: NodeCamera, wish: _Wish, model: str, *, virtual: bool
+    picam2: Any,
+    config: NodeCamera,
+    wish: _Wish,
+    choose: Callable[[int, int], SensorMode],
+    *,
+    virtual: bool,
 ) -> SensorMode:
     size = (config.width, config.height)
     stream = {"size": size, "format": "NV12" if virtual else "YUV420"}
@@ -190,7 +201,7 @@ def _configure(
         mode = virtual_mode(config.width, config.height, shortest_us)
         picam2.configure(picam2.create_video_configuration(main=stream, buffer_count=wish.buffers))
         return mode
-    mode = choose_mode(model, wish.mode, config.width, config.height)
+    mode = choose(config.width, config.height)
     sensor = {"output_size": (mode.width, mode.rows), "bit_depth": _bit_depth(picam2, mode)}
     picam2.configure(
         picam2.create_video_configuration(

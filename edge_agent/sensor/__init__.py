@@ -20,7 +20,7 @@ quantisation); its `true_*` fields are the physics, for the optical clock and fo
 
 from edge_agent.sensor.frame import Frame, FrameDurationLimits, Request
 from edge_agent.sensor.free_running import FreeRunningSensor
-from edge_agent.sensor.modes import MODES, SensorMode, sensor_mode
+from edge_agent.sensor.modes import MODES, SensorMode, own_modes, sensor_mode
 from edge_agent.sensor.physics import SensorPhysics
 from edge_agent.sensor.triggered import TriggeredSensor
 
@@ -33,5 +33,6 @@ __all__ = [
     "SensorMode",
     "SensorPhysics",
     "TriggeredSensor",
+    "own_modes",
     "sensor_mode",
 ]

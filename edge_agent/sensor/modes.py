@@ -7,10 +7,12 @@ helpers. None was measured here on hardware.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
 from capture_protocol.errors import InputError
+from capture_protocol.rig import SensorModeSection
 
 _NS_PER_S = 1_000_000_000
 
@@ -116,6 +118,11 @@ _TABLE = (
 )
 
 MODES: dict[str, SensorMode] = {mode.name: mode for mode in (_mode(*row) for row in _TABLE)}
+
+
+def own_modes(sections: Iterable[SensorModeSection]) -> dict[str, SensorMode]:
+    """The modes that rig.toml adds, by name. Raises InputError for values no sensor has."""
+    return {section.name: SensorMode(**section.model_dump()) for section in sections}
 
 
 def sensor_mode(name: str, more: dict[str, SensorMode] | None = None) -> SensorMode:

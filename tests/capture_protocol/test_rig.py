@@ -79,3 +79,51 @@ def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_node(tmp_path / "node.toml")
     assert "manager init" in caught.value.hint
+
+
+SENSOR_MODE = """
+[[sensor_mode]]
+name = "ov9281-1280"
+width = 1280
+rows = 800
+line_time_ns = 9100.0
+shortest_lines = 910
+vblank_delay = 2
+global_shutter = true
+"""
+
+
+def test_a_sensor_mode_of_the_rig_reaches_every_node(tmp_path: Path) -> None:
+    rig = load_rig(write(tmp_path, MINIMAL + SENSOR_MODE))
+    for name in ("pi1", "pi2"):
+        (mode,) = node_config(rig, name).sensor_mode
+        assert (mode.name, mode.shortest_lines, mode.global_shutter) == ("ov9281-1280", 910, True)
+        assert (mode.longest_lines, mode.exposure_margin_lines) == (65_535, 48)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("shortest_lines = 910", "shortest_lines = 700"), "rows <= shortest_lines"),
+        (("line_time_ns = 9100.0", "line_time_ns = 9.1"), "line_time_ns"),
+        (("rows = 800", "rows = 800\ncolour = true"), "colour"),
+        (("[[sensor_mode]]", SENSOR_MODE + "[[sensor_mode]]"), "unique: ov9281-1280"),
+    ],
+)
+def test_an_impossible_sensor_mode_is_named(
+    tmp_path: Path, change: tuple[str, str], complaint: str
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        load_rig(write(tmp_path, MINIMAL + SENSOR_MODE.replace(*change, 1)))
+
+
+def test_a_nodes_part_in_ptp_is_handed_on(tmp_path: Path) -> None:
+    text = MINIMAL.replace('clock = "ntp"', 'ptp = { role = "grandmaster", domain = 7 }')
+    rig = load_rig(write(tmp_path, text))
+    assert (node_config(rig, "pi1").ptp.role, node_config(rig, "pi2").ptp.role) == (
+        "follower",
+        "grandmaster",
+    )
+    assert node_config(rig, "pi2").ptp.domain == 7
+    with pytest.raises(InputError, match="role"):
+        load_rig(write(tmp_path, text.replace("grandmaster", "boss")))

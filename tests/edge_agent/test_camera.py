@@ -11,7 +11,7 @@ import pytest
 from capture_protocol.errors import InputError
 from capture_protocol.frame import FrameFlag, LockState
 from capture_protocol.grid import Grid
-from capture_protocol.rig import NodeCamera
+from capture_protocol.rig import NodeCamera, SensorModeSection
 from edge_agent.camera import CameraError, make_buffers, open_camera, v4l2
 from edge_agent.camera.buffers import PictureBuffers
 from edge_agent.camera.footage import Footage
@@ -163,6 +163,32 @@ def test_a_free_running_camera_is_pulled_onto_the_grid(tmp_path):
     assert simulated.lock_state == LockState.LOCKED
     assert max(midpoint_errors_ns(frames[-8:], target)) < 60_000
     assert frames[-1].sequence - frames[0].sequence == len(frames) - 1
+
+
+def test_a_sensor_mode_of_the_rig_is_as_good_as_one_of_the_table(tmp_path):
+    own = SensorModeSection(
+        name="ov9281-1280",
+        width=1280,
+        rows=800,
+        line_time_ns=9_100.0,
+        shortest_lines=910,
+        vblank_delay=2,
+    )
+    config = camera(options={"mode": "ov9281-1280"})
+    with pytest.raises(InputError, match="unknown sensor mode 'ov9281-1280'"):
+        open_camera(config, tmp_path)
+    simulated = open_camera(config, tmp_path, sensor_modes=[own])
+    frames = run_for(simulated, Grid(time.monotonic_ns() + 20_000_000, Fraction(60)), 5)
+    assert {(frame.rows, frame.line_time_ns) for frame in frames} == {(800, 9_100)}
+
+
+def test_a_camera_that_hangs_is_silent_from_that_slot_on(tmp_path):
+    target = Grid(time.monotonic_ns() + 20_000_000, Fraction(60))
+    options = {"trigger": "hardware", "mode": "imx296-1456"}
+    simulated = open_camera(camera(options=options | {"hang_at_slot": 20}), tmp_path)
+    frames = run_for(simulated, target, 40)
+    assert 15 <= len(frames) <= 21
+    assert simulated.next_due_ns is None
 
 
 def test_a_triggered_camera_is_on_the_grid_from_its_first_frame(tmp_path):
