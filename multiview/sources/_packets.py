@@ -96,7 +96,7 @@ class PacketFile:
         except SourceError:
             container.close()
             raise
-        codec.copy_opaque = True  # a picture tells which packet it came from
+        codec = stream.codec_context
         codec.thread_type, codec.thread_count = "FRAME", self._decoder_threads
         return container, stream
 
