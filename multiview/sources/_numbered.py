@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -96,6 +97,8 @@ def nearest(times_ns: Times, time_ns: int) -> int:
 
 
 def first_from(times_ns: Times, time_ns: int) -> int:
-    """Number of the first frame at or after this time; the count of frames if there is none."""
-    limited = max(-LATEST_NS, min(LATEST_NS, time_ns))
-    return int(np.searchsorted(times_ns, limited, side="left"))
+    """Number of the first frame at or after this time; the count of frames if there is none.
+
+    Not by numpy, which lets go of Python's lock here: decoding threads would take it every time.
+    """
+    return bisect_left(times_ns, max(-LATEST_NS, min(LATEST_NS, time_ns)))

@@ -19,15 +19,22 @@ class _End:
 class Prefetch(Generic[T]):
     """An iterator over ``items`` that a thread keeps up to ``depth`` items ahead.
 
+    The thread is given room for half of them at a time, so that it and the reader wait for each
+    other once in a while and not for every item: both need Python's lock to wake up.
+
     An error of ``items`` is raised to the reader in its place. ``close`` stops the thread after
     the item it works on; ``items`` belongs to the caller again afterwards.
     """
 
     def __init__(self, items: Iterator[T], depth: int) -> None:
         self._items = items
-        self._room = threading.Semaphore(depth)
+        self._half = (depth + 1) // 2
+        self._taken = 0
+        self._room: SimpleQueue[int] = SimpleQueue()
+        self._room.put(self._half)
+        self._room.put(depth - self._half)
         self._ready: SimpleQueue[T | _End] = SimpleQueue()
-        self._stop = threading.Event()
+        self._stop = False
         self._ended = False
         self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
         self._thread.start()
@@ -40,7 +47,7 @@ class Prefetch(Generic[T]):
             raise StopIteration
         item = self._ready.get()
         if not isinstance(item, _End):
-            self._room.release()
+            self._make_room()
             return item
         self._ended = True
         if item.error is not None:
@@ -49,18 +56,30 @@ class Prefetch(Generic[T]):
 
     def close(self) -> None:
         """Stop the thread and wait for it."""
-        self._stop.set()
-        self._room.release()
+        self._stop = True
+        self._room.put(0)
         self._thread.join()
         self._ended = True
+
+    def _make_room(self) -> None:
+        self._taken += 1
+        if self._taken == self._half:
+            self._taken = 0
+            self._room.put(self._half)
 
     def _work(self) -> None:
         error: Exception | None = None
         try:
-            while self._room.acquire() and not self._stop.is_set():
-                self._ready.put(next(self._items))
+            while not self._stop:
+                self._fill(self._room.get())
         except StopIteration:
             pass
         except Exception as raised:  # noqa: BLE001 - handed to the reader, who raises it
             error = raised
         self._ready.put(_End(error))
+
+    def _fill(self, count: int) -> None:
+        for _ in range(count):
+            if self._stop:
+                return
+            self._ready.put(next(self._items))
