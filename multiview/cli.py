@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from capture_protocol import TuttiError, publish_text
+from multiview._cli_inputs import configurations, number_of, numbers_by_camera
+from multiview._cli_report import as_csv, export_rows, print_summary, probe_table, summarize
 from multiview.errors import SyncConfigError
-from multiview.sources import NS_PER_S, VideoMetadata
-from multiview.sync import (
-    FrameSet,
-    SetStatistics,
-    Strategy,
-    VideoIngestor,
-    VideoSourceConfig,
-    read_frame_times,
-    session_configs,
-)
+from multiview.sources import VideoMetadata
+from multiview.sync import FrameSet, SetStatistics, Strategy, VideoIngestor, VideoSourceConfig
 from multiview.synthetic import SceneConfig, SyntheticVideoGenerator
 
 app = typer.Typer(
@@ -41,7 +32,6 @@ Inputs = Annotated[list[str], typer.Argument(help="Video files, or folders of se
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Pairs = Annotated[list[str] | None, typer.Option(help="CAMERA=SECONDS, may be repeated.")]
 PairsPpm = Annotated[list[str] | None, typer.Option(help="CAMERA=PPM, may be repeated.")]
-EXPORT_COLUMNS = ("set", "set_time_ns", "camera", "frame", "time_ns", "uncertainty_ns", "reason")
 
 
 @app.callback()
@@ -54,12 +44,12 @@ def _options(
 @app.command(epilog="Example: multiview probe cam1.mp4 cam2.mov sessions/000042")
 def probe(inputs: Inputs, as_json: AsJson = False) -> None:
     """Say what sources hold: frames really there, rate, times, and anything odd."""
-    found = [_probe(config) for config in _configs(inputs)]
+    found = [_probe(config) for config in configurations(inputs)]
     if as_json:
         print(json.dumps([asdict(m) | {"clock": m.clock.value} for m in found], indent=1))
     else:
         console = Console()
-        console.print(_probe_table(found))
+        console.print(probe_table(found))
         for metadata in found:
             for note in metadata.notes:
                 console.print(f"{metadata.camera_id}: {note}", soft_wrap=True, highlight=False)
@@ -86,11 +76,11 @@ def sets(
     as_json: AsJson = False,
 ) -> None:
     """Read sources in step, and say how well the frames of each instant fit together."""
-    configs = _configs(inputs, _numbers(offset), _numbers(drift), times)
+    configs = configurations(inputs, numbers_by_camera(offset), numbers_by_camera(drift), times)
     ingestor = VideoIngestor(
         configs,
         sync_tolerance=tolerance / 1e3,
-        target_rate=rate if rate in ("lowest", "highest") else _number(rate, "--rate"),
+        target_rate=rate if rate in ("lowest", "highest") else number_of(rate, "--rate"),
         strategy=strategy,
         min_cameras=min_cameras,
         reference=reference,
@@ -100,14 +90,14 @@ def sets(
         for number, found in enumerate(_shown(ingestor.frame_sets(start, end), as_json)):
             statistics.add(found)
             if export is not None:
-                rows += _export_rows(number, found)
+                rows += export_rows(number, found)
     if export is not None:
-        publish_text(export, _as_csv(rows))
-    summary = _summary(statistics, [config.camera_id for config in configs])
+        publish_text(export, as_csv(rows))
+    summary = summarize(statistics, [config.camera_id for config in configs])
     if as_json:
         print(json.dumps(summary, indent=1))
     else:
-        _print_summary(summary)
+        print_summary(summary)
 
 
 @app.command(epilog="Example: multiview synthesize /tmp/scene --cameras 4 --seconds 10 --rate 25")
@@ -148,63 +138,6 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def _configs(
-    inputs: Iterable[str],
-    offsets: dict[str, float] | None = None,
-    drifts: dict[str, float] | None = None,
-    times: Path | None = None,
-) -> list[VideoSourceConfig]:
-    """One configuration per camera; files are called by their names without suffix."""
-    offsets, drifts = offsets or {}, drifts or {}
-    table = read_frame_times(times) if times else {}
-    configs: list[VideoSourceConfig] = []
-    for path in inputs:
-        if Path(path).is_dir():
-            configs += session_configs(path)
-            continue
-        camera = Path(path).stem
-        configs.append(
-            VideoSourceConfig(
-                path,
-                camera,
-                offset_seconds=offsets.pop(camera, 0.0),
-                drift_ppm=drifts.pop(camera, 0.0),
-                frame_times_ns=_times_of(camera, table) if times else None,
-            )
-        )
-    unknown = sorted({*offsets, *drifts})
-    if unknown:
-        known = ", ".join(config.camera_id for config in configs)
-        raise SyncConfigError(f"there is no camera {', '.join(unknown)}", hint=f"Known: {known}")
-    return configs
-
-
-def _times_of(camera: str, table: dict[str, list[int]]) -> list[int]:
-    """Times of the camera that the table calls like the file, or by the number in its name."""
-    number = "".join(filter(str.isdigit, camera))
-    for name in (camera, number):
-        if name in table:
-            return table[name]
-    raise SyncConfigError(f"no times for {camera}", hint=f"The table has {', '.join(table)}.")
-
-
-def _numbers(pairs: list[str] | None) -> dict[str, float]:
-    found = {}
-    for pair in pairs or ():
-        camera, equals, value = pair.rpartition("=")
-        if not equals:
-            raise SyncConfigError(f"{pair!r} is not like CAMERA=NUMBER")
-        found[camera] = _number(value, pair)
-    return found
-
-
-def _number(text: str, what: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise SyncConfigError(f"{what}: {text!r} is not a number") from error
-
-
 def _probe(config: VideoSourceConfig) -> VideoMetadata:
     source = config.own_source()
     source.open()
@@ -214,68 +147,8 @@ def _probe(config: VideoSourceConfig) -> VideoMetadata:
         source.release()
 
 
-def _probe_table(found: list[VideoMetadata]) -> Table:
-    table = Table("camera", "size", "codec", "frames", "Hz", "from s", "length s", "clock")
-    for m in found:
-        table.add_row(
-            m.camera_id,
-            f"{m.width}×{m.height}",
-            m.codec,
-            str(m.total_frames),
-            f"{m.fps:.3f}",
-            f"{m.start_ns / NS_PER_S:.3f}",
-            f"{m.duration or 0:.3f}",
-            m.clock.value,
-        )
-    return table
-
-
 def _shown(found: Iterator[FrameSet], quiet: bool) -> Iterable[FrameSet]:
     return track(found, "reading", transient=True, disable=quiet, console=Console(stderr=True))
-
-
-def _export_rows(number: int, found: FrameSet) -> list[tuple[object, ...]]:
-    return [
-        (number, found.time_ns, camera, f.frame_number, f.time_ns, f.uncertainty_ns, f.reason)
-        for camera, f in found.frames.items()
-    ]
-
-
-def _as_csv(rows: list[tuple[object, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows([EXPORT_COLUMNS, *rows])
-    return text.getvalue()
-
-
-def _summary(statistics: SetStatistics, cameras: list[str]) -> dict[str, Any]:
-    return {
-        "sets": statistics.sets,
-        "complete": statistics.complete,
-        "skew_ms": statistics.skew_ms(),
-        "uncertainty_ms": statistics.uncertainty_ns / 1e6,
-        "cameras": {
-            camera: {
-                "valid": statistics.valid[camera],
-                "not_valid": dict(statistics.reasons.get(camera, {})),
-            }
-            for camera in cameras
-        },
-    }
-
-
-def _print_summary(summary: dict[str, Any]) -> None:
-    table = Table("camera", "usable frames", "not usable, because")
-    for camera, counts in summary["cameras"].items():
-        reasons = "\n".join(f"{n} × {reason}" for reason, n in counts["not_valid"].items())
-        table.add_row(camera, str(counts["valid"]), reasons)
-    console = Console()
-    console.print(table)
-    console.print(f"{summary['sets']} sets, {summary['complete']} with all cameras")
-    if summary["skew_ms"]:
-        skew = ", ".join(f"{name} {value:.3f}" for name, value in summary["skew_ms"].items())
-        console.print(
-            f"skew in ms: {skew}; times uncertain by {summary['uncertainty_ms']:.3f} ms (σ)"
-        )
 
 
 if __name__ == "__main__":
