@@ -50,6 +50,7 @@ def main() -> None:
         together = in_step(clip, rounds)
     console.print(reader_table(readers))
     console.print(together_line(together))
+    console.print(f"load while measuring: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores")
     results = {
         "machine": machine(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -129,9 +130,11 @@ def ffmpeg_libraries() -> str:
 
 def in_step(clip: Path, rounds: int) -> dict[str, float]:
     """Frames per second of four sources read in step, and of four readers each for itself."""
-    together = max(_run_python(_IN_STEP, clip) for _ in range(rounds))
-    apart = max(_four_apart(clip) for _ in range(rounds))
-    alone = max(measure("multiview", "sequence", clip)["fps"] for _ in range(rounds))
+    together = apart = alone = 0.0
+    for _ in range(rounds):
+        together = max(together, _run_python(_IN_STEP, clip))
+        apart = max(apart, _four_apart(clip))
+        alone = max(alone, measure("multiview", "sequence", clip)["fps"])
     return {
         "in_step_fps": together,
         "apart_fps": apart,

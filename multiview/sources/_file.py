@@ -24,7 +24,9 @@ costs time, because the decoder then never works in memory that is still in a ca
 MAX_DECODER_THREADS = 4
 """Each thread more delays the first picture by one, and costs some of the work again."""
 READ_AHEAD_BYTES = 32 * 2**20
-READ_AHEAD_FRAMES = 8
+READ_AHEAD_FRAMES = 16
+"""A key picture may take as long as ten others: with fewer, sources that are read in step wait for
+each other's while cores are free."""
 SEEK_WORTH_FRAMES = 12
 """Decoding up to this many unwanted frames is cheaper than a seek that empties the decoder."""
 SEQUENTIAL_READS = 2
