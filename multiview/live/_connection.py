@@ -31,6 +31,8 @@ RTSP = frozenset({"rtsp", "rtsps"})
 TRANSPORTS = ("tcp", "udp")
 UDP_BUFFER_BYTES = 4 << 20
 """A key frame of a 4K camera comes at once; the kernel's usual 208 KiB would lose its end."""
+DECODER_HOLDS = 64
+"""Packets that a decoder may keep before it gives their pictures; H.264 and H.265 allow 16."""
 HELD_BYTES = 32 << 20
 """Encoded video held back until the first sender report: 8 s at 32 Mbit/s."""
 SETTLE_NS = NS_PER_S // 2
@@ -104,7 +106,6 @@ class Connection:
         self._container, self._stream = self._open(url)
         self._codec = self._stream.codec_context
         self._codec.thread_type = "SLICE"  # threads per frame would delay every picture
-        self._codec.copy_opaque = True  # a picture brings its packet's stamp along
         if options.motion_vectors:
             self._codec.options = {"flags2": "+export_mvs"}
         self._time_base = Fraction(self._stream.time_base or Fraction(1, 90_000))
@@ -115,6 +116,8 @@ class Connection:
         self._counter = FrameCounter() if self._is_rtsp and self._codec.name == "h264" else None
         if self._counter is not None:
             self._counter.lost_before(self._codec.extradata or b"")
+        self._in_decoder: dict[int, tuple[Stamp, int, bool]] = {}  # by the packet's number
+        self._packets = 0
         self._refers_to_lost = False  # in the order of decoding
         self._corrupt = False  # in the order of presentation
         self._last: tuple[int, int] | None = None
@@ -232,7 +235,7 @@ class Connection:
             bytes(packet)
         )
         self._refers_to_lost &= not packet.is_keyframe
-        packet.opaque = None if stamp is None else (stamp, mono_ns, self._refers_to_lost)
+        self._number(packet, stamp, mono_ns)
         try:
             pictures = self._codec.decode(packet)
         except av.error.FFmpegError:
@@ -241,10 +244,20 @@ class Connection:
         for picture in pictures:
             whole = picture.key_frame and not picture.is_corrupt
             self._corrupt = not whole and (self._corrupt or picture.is_corrupt)
-            if isinstance(picture.opaque, tuple):
-                stamp, mono_ns, refers_to_lost = picture.opaque
+            known = self._in_decoder.pop(picture.pts, None) if picture.pts is not None else None
+            if known is not None:
+                stamp, mono_ns, refers_to_lost = known
                 damaged = (refers_to_lost or self._corrupt) and not self._options.keep_damaged
                 yield LiveFrame(stamp, mono_ns, picture, damaged)
+
+    def _number(self, packet: VideoPacket, stamp: Stamp | None, mono_ns: int) -> None:
+        """Send a number through the decoder in place of the time stamp, so that a picture finds
+        its packet's stamp; what the decoder never gave back is forgotten after a while."""
+        packet.pts, packet.dts = self._packets, None
+        if stamp is not None:
+            self._in_decoder[self._packets] = (stamp, mono_ns, self._refers_to_lost)
+        self._in_decoder.pop(self._packets - DECODER_HOLDS, None)
+        self._packets += 1
 
 
 def check_url(url: str) -> str:
