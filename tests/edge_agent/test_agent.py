@@ -5,7 +5,7 @@ from capture_protocol.control import Ack, Heartbeat
 from capture_protocol.events import PICTURE_STRUCT
 from capture_protocol.frame import FRAME_SIZE
 from capture_protocol.nal import Codec
-from tests.support.agent_peer import AgentPeer, running_agent, wait_until
+from tests.support.agent_peer import AgentPeer, running_agent, spooled_files, wait_until
 
 
 def test_a_session_is_recorded_from_start_to_drained(tmp_path):
@@ -33,7 +33,7 @@ def test_a_session_is_recorded_from_start_to_drained(tmp_path):
                 assert record.slot_time_ns == start.grid.time_ns(record.slot)
             assert len(peer.log(7, camera, "stream", EventKind.ENCODED)) == 60
         peer.seal(7)
-        wait_until(lambda: not list((tmp_path / "state/spool").rglob("*.units")), "empty spool")
+        wait_until(lambda: not spooled_files(tmp_path / "state/spool"), "empty spool")
         assert agent.terminate() == 0
         wait_until(lambda: not agent.children(), "end of all children")
         states = {beat.state for beat in peer.of(Heartbeat)}

@@ -13,7 +13,7 @@ from capture_protocol.control import Ack, Drained, Heartbeat, Register, Register
 from capture_protocol.datagram import DatagramCodec, Start, Stop
 from capture_protocol.events import LOST_STRUCT, RELEASE_STRUCT
 from capture_protocol.frame import FRAME_SIZE
-from tests.support.agent_peer import AgentPeer, running_agent, wait_until
+from tests.support.agent_peer import AgentPeer, running_agent, spooled_files, wait_until
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_late_start_joins_on_the_right_slot_and_sigterm_keeps_what_is_not_durabl
         peer.wait_drained(3)
         peer.wait_handed_over(3)
         peer.seal(3)
-        wait_until(lambda: not list((peer.folder / "state/spool").rglob("*.units")), "empty spool")
+        wait_until(lambda: not spooled_files(peer.folder / "state/spool"), "empty spool")
     records = peer.log(3, "cam0", "capture", EventKind.FRAME)
     for event in records:
         record = FrameRecord.unpack(event.payload[:FRAME_SIZE])

@@ -72,6 +72,11 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = WA
         time.sleep(0.01)
 
 
+def spooled_files(root: Path) -> list[str]:
+    """Spool files below a folder that may be going away meanwhile (os.walk passes over that)."""
+    return [name for _, _, names in os.walk(root) for name in names if name.endswith(".units")]
+
+
 @dataclass
 class Unit:
     """One access unit as it arrived."""
