@@ -57,6 +57,7 @@ class SessionStream:
             OSError: the disk is full.
         """
         key = self.wants_key(slot)
+        self.resume()  # whoever called the session over was too early
         self.spool.append(slot, unit, key=key)
         self._last_gop = slot // self._gop
         self.encoded += 1

@@ -218,6 +218,8 @@ class Worker:
         session = order.start.session
         if not order.running:
             self._ended.append(session)
+        elif session in self._ended:
+            self._ended.remove(session)
         if session in self._sessions:
             return
         setup = self._setup
