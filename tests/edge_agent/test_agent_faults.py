@@ -184,7 +184,9 @@ def test_late_start_joins_on_the_right_slot_and_sigterm_keeps_what_is_not_durabl
         assert 58 <= first <= 200, "as soon as the capture process is up, but not from 0"
         assert agent.terminate() == 0
         slots = received(peer, "cam0", 3)
-        assert slots == sorted(set(slots)), "in order, none twice; a camera may still pull into lock"
+        assert slots == sorted(set(slots)), (
+            "in order, none twice; a camera may still pull into lock"
+        )
     assert list((peer.folder / "state/spool/000003").rglob("*.units"))
     assert not peer.final, "a session that may be rejoined is not final"
     peer.registered = Registered()  # the server has ended the session meanwhile
