@@ -35,6 +35,7 @@ from edge_agent.agent.health import NodeHealth
 from edge_agent.agent.keeper import SessionKeeper
 from edge_agent.agent.link import ControlLink, read_link_keys
 from edge_agent.agent.paths import NodePaths
+from edge_agent.agent.service_report import ServiceReport
 from edge_agent.clock.watch import LOOK_S, ClockWatch
 from edge_agent.eventlog import RingWriter
 from edge_agent.process import (
@@ -46,13 +47,12 @@ from edge_agent.process import (
     Shutdown,
     StreamStatus,
 )
-from edge_agent.service import FrameProgress, ServiceManager, fields
+from edge_agent.service import fields
 from edge_agent.spool import spooled_sessions
 
 _log = logging.getLogger("edge_agent")
 
 _TICK_S = 0.25
-_STALL_S = 3.0  # without a frame from a camera: longer than any stall that passes by itself
 _CAPTURE_END_S = 3.0  # SIGTERM: until the cameras have given their last frame
 _DRAIN_S = 10.0  # SIGTERM: until the spools are delivered; what is left stays on disk
 _CHILD_END_S = 3.0
@@ -89,9 +89,7 @@ class Agent:
         self._health = NodeHealth()
         self._clock = ClockWatch(config.clock, config.ptp)
         self._link = ControlLink(config, keys, self._on_link_up, self._take_message)
-        self._service = ServiceManager()
-        self._progress = FrameProgress(_STALL_S)
-        self._still = ""
+        self._service = ServiceReport(len(self._cameras), self._keeper, self._health)
         self._registered_session = 0
         self._announced = (AgentState.IDLE, 0)
         self._stopping = asyncio.Event()
@@ -151,35 +149,10 @@ class Agent:
                 next_s = loop.time() + HEARTBEAT_S
                 self._heartbeat()
                 self._hand_over()
-                self._tell_service(loop.time())
+                self._service.tell(loop.time())
             elif self._announced != (self._keeper.state, self._keeper.session):
                 self._heartbeat()
             await asyncio.sleep(_TICK_S)
-
-    def _tell_service(self, now_s: float) -> None:
-        """Feed the watchdog while frames advance or nothing is to be recorded."""
-        still = self._progress.standing_still(now_s)
-        if still and not self._still:
-            _log.error("%s: the watchdog is not fed", still, **self._fields())
-        self._still = still
-        self._service.status(still or self._doing())
-        if not still:
-            self._service.alive()
-
-    def _doing(self) -> str:
-        keeper, capture = self._keeper, self._health.capture
-        where = f" session {keeper.session}" if keeper.session else ""
-        slot = f", slot {capture.next_slot}" if capture and capture.capturing else ""
-        return f"{keeper.state.name.lower()}{where}{slot}, {len(self._cameras)} cameras"
-
-    def _fields(self) -> Any:
-        """What every line of the journal should be found by."""
-        capture = self._health.capture
-        return fields(
-            session=self._keeper.session,
-            slot=capture.next_slot if capture and capture.capturing else None,
-            offset_ns=self._health.discipline.offset_ns,
-        )
 
     async def _watch_clock(self) -> None:
         """Tell the capture process who disciplines the clock; asking may take a while."""
@@ -218,15 +191,10 @@ class Agent:
             self._fail(report)
         else:
             if isinstance(report, CaptureStatus):
-                self._take_status(report)
+                self._health.capture = report
+                self._service.take(report, asyncio.get_running_loop().time())
             self._keeper.on_capture_report(report)
             self._settle()
-
-    def _take_status(self, status: CaptureStatus) -> None:
-        if self._health.capture is None:
-            self._service.ready()  # all cameras are open
-        self._health.capture = status
-        self._progress.take(status, asyncio.get_running_loop().time())
 
     def _fail(self, problem: Problem) -> None:
         if problem.camera:
@@ -298,7 +266,12 @@ class Agent:
     def _heartbeat(self) -> None:
         keeper = self._keeper
         if self._announced != (keeper.state, keeper.session):
-            _log.info("%s, session %d", keeper.state.name.lower(), keeper.session, **self._fields())
+            _log.info(
+                "%s, session %d",
+                keeper.state.name.lower(),
+                keeper.session,
+                **self._service.fields(),
+            )
         self._announced = (keeper.state, keeper.session)
         beat = Heartbeat(
             node=self._config.name,
