@@ -24,7 +24,7 @@ FORMAT_VERSION = 1
 Stage = Literal["capture", "stream"]
 STAGES: tuple[Stage, Stage] = ("capture", "stream")
 _Doc = TypeVar("_Doc", bound=BaseModel)
-_SEGMENT = re.compile(r"(\d{6})_([a-z0-9][a-z0-9_-]*)_p(\d{3})_s(\d{6})\.(mkv|nut)")
+_SEGMENT = re.compile(r"(\d{6,})_([a-z0-9][a-z0-9_-]*)_p(\d{3,})_s(\d{6,})\.(mkv|nut)")
 
 
 class _Document(BaseModel):
@@ -210,8 +210,9 @@ class SessionFolder:
     def segments(self, camera: str) -> list[Path]:
         """A camera's segment files in order of part and segment."""
         folder = self.video(camera)
-        names = folder.iterdir() if folder.is_dir() else ()
-        return sorted(path for path in names if SegmentName.parse(path.name))
+        paths = folder.iterdir() if folder.is_dir() else ()
+        named = [(name, path) for path in paths if (name := SegmentName.parse(path.name))]
+        return [path for _, path in sorted(named)]
 
     def read_plan(self) -> SessionPlan:
         """The session's plan.

@@ -8,6 +8,8 @@ up to F. Only where a file is damaged do just the slots count that were really r
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ Slots = npt.NDArray[np.uint64]
 Range = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SegmentFact:
     """What a scan found in one closed segment file."""
 
@@ -35,6 +37,11 @@ class SegmentFact:
     sha256: str
     damaged: str
     """What could not be read, empty if the whole file could."""
+
+    @cached_property
+    def span(self) -> Range | None:
+        """First and last slot, None if the file holds none."""
+        return (int(self.slots.min()), int(self.slots.max())) if len(self.slots) else None
 
 
 @dataclass
@@ -59,8 +66,14 @@ class CameraAccount:
     @property
     def next_slot(self) -> int:
         """The first slot that is not durable."""
+        of_part = {
+            part: list(facts)
+            for part, facts in groupby(self.in_order(), lambda fact: fact.name.part)
+        }
         return first_uncovered(
-            found for note in self.parts.values() for found in self._covered(note)
+            found
+            for note in self.parts.values()
+            for found in _covered(note, of_part.get(note.part, []))
         )
 
     @property
@@ -83,23 +96,20 @@ class CameraAccount:
         """The segments by part and number."""
         return [self.segments[name] for name in sorted(self.segments)]
 
-    def _covered(self, note: PartNote) -> Iterable[Range]:
-        """Ranges of slots that one part settles."""
-        reached = min(note.resume_slot, note.first_slot)
-        if note.first_slot > reached:
-            yield reached, note.first_slot - 1
-            reached = note.first_slot
-        whole = True
-        for fact in self.in_order():
-            if fact.name.part != note.part:
-                continue
-            if fact.damaged:
-                yield from ranges(np.unique(fact.slots).tolist())
-                whole = False
-                continue
-            if not len(fact.slots):
-                continue
-            first, last = int(fact.slots.min()), int(fact.slots.max())
+
+def _covered(note: PartNote, facts: Iterable[SegmentFact]) -> Iterable[Range]:
+    """Ranges of slots that one part settles, by its segments in order."""
+    reached = min(note.resume_slot, note.first_slot)
+    if note.first_slot > reached:
+        yield reached, note.first_slot - 1
+        reached = note.first_slot
+    whole = True
+    for fact in facts:
+        if fact.damaged:
+            yield from ranges(np.unique(fact.slots).tolist())
+            whole = False
+        elif fact.span:
+            first, last = fact.span
             yield (reached if whole else first), last
             reached, whole = last + 1, True
 

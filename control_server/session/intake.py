@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from capture_protocol import InputError, SegmentName, SessionPlan
 from control_server.session.accounting import CameraAccount
 from control_server.session.completion import CompletionWatch, closed_segments, read_closed
-from control_server.session.notes import NotesFolder, part_camera
+from control_server.session.notes import NotesFolder, part_camera, read_part
 from control_server.session.stream_lock import stream_lives
 from control_server.task_set import TaskSet
 
@@ -74,22 +74,29 @@ class SegmentIntake:
                     self._look(camera)
             elif SegmentName.parse(path.name):
                 self._queue.put_nowait(path)
-            else:
-                camera = part_camera(path.name) or path.stem
-                if camera in self.accounts:
-                    self._look(camera)
+            elif (owner := part_camera(path.name)) is not None and owner in self.accounts:
+                self._take_parts(owner, [path])
+            elif path.stem in self.accounts:  # its connection has ended
+                self._look_at_segments(path.stem)
 
     def _look(self, camera: str) -> None:
         """Note a camera's parts, its connection, and closed files that were not read yet."""
-        account = self.accounts[camera]
-        try:
-            for note in self._notes.parts(camera):
-                account.add_part(note)
-        except InputError as error:
-            _log.error("camera %s: %s", camera, error)
+        self._take_parts(camera, self._notes.part_paths(camera))
+        self._look_at_segments(camera)
+
+    def _take_parts(self, camera: str, paths: Iterable[Path]) -> None:
+        for path in paths:
+            try:
+                self.accounts[camera].add_part(read_part(path))
+            except InputError as error:
+                _log.error("camera %s: %s", camera, error)
+        self.lives[camera] = stream_lives(self._notes.lock_path(camera))
+        self._changed(camera)
+
+    def _look_at_segments(self, camera: str) -> None:
         self.lives[camera] = stream_lives(self._notes.lock_path(camera))
         for path in closed_segments(self._notes, camera):
-            if SegmentName.parse(path.name) not in account.segments:
+            if SegmentName.parse(path.name) not in self.accounts[camera].segments:
                 self._queue.put_nowait(path)
         self._changed(camera)
 

@@ -16,7 +16,7 @@ from capture_protocol import InputError, SessionFolder, publish_text
 from capture_protocol.session import Stage
 
 NOTES_FOLDER = "server"
-_PART = re.compile(r"([a-z0-9][a-z0-9_-]*)_p(\d{3})\.json")
+_PART = re.compile(r"([a-z0-9][a-z0-9_-]*)_p(\d{3,})\.json")
 
 
 class _Document(BaseModel):
@@ -89,11 +89,18 @@ class NotesFolder:
         """What FFmpeg said while it wrote a part."""
         return self.path / f"{camera}_p{part:03}.log"
 
-    def parts(self, camera: str) -> list[PartNote]:
-        """All parts of a camera, in order."""
+    def part_paths(self, camera: str) -> list[Path]:
+        """The notes of all parts of a camera."""
         names = self.path.iterdir() if self.path.is_dir() else ()
-        found = [path for path in names if part_camera(path.name) == camera]
-        return sorted((_read_part(path) for path in found), key=lambda note: note.part)
+        return [path for path in names if part_camera(path.name) == camera]
+
+    def parts(self, camera: str) -> list[PartNote]:
+        """All parts of a camera, in order.
+
+        Raises:
+            InputError: a note is damaged.
+        """
+        return sorted(map(read_part, self.part_paths(camera)), key=lambda note: note.part)
 
     def write_part(self, camera: str, note: PartNote) -> None:
         """Publish a part's note."""
@@ -123,7 +130,12 @@ def part_camera(name: str) -> str | None:
     return match.group(1) if match else None
 
 
-def _read_part(path: Path) -> PartNote:
+def read_part(path: Path) -> PartNote:
+    """One part's note.
+
+    Raises:
+        InputError: it is damaged or gone.
+    """
     try:
         return PartNote.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
