@@ -5,7 +5,7 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -21,7 +21,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="node.toml, as `manager init` wrote it.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
@@ -93,6 +93,47 @@ def check(config: ConfigOption = Path("node.toml"), json_output: JsonOption = Fa
         Console().print(table)
     if any(result.verdict == "failed" for result in results):
         raise typer.Exit(1)
+
+
+@app.command()
+def clock_config(
+    role: Annotated[
+        Literal["grandmaster", "follower"],
+        typer.Option(help="What this machine's clock is to the rig."),
+    ],
+    stamping: Annotated[
+        Literal["hardware", "software"],
+        typer.Option(help="Who stamps PTP packets: see `ethtool -T INTERFACE`."),
+    ],
+    interface: Annotated[str, typer.Option(help="Network interface that carries PTP.")],
+    domain: Annotated[int, typer.Option(help="PTP domain of the rig.")] = 0,
+    phc2sys: Annotated[
+        bool, typer.Option("--phc2sys", help="phc2sys's options (hardware stamps only).")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Print the configuration of ptp4l, or of phc2sys, that makes this machine part of the rig.
+
+    Example: edge-agent clock-config --role follower --stamping software --interface eth0
+    """
+    from edge_agent.linuxptp import (
+        PHC2SYS_PATH,
+        PTP4L_PATH,
+        PtpSetup,
+        Role,
+        Stamping,
+        phc2sys_environment,
+        ptp4l_config,
+    )
+
+    setup = PtpSetup(Role(role), Stamping(stamping), interface, domain)
+    text = phc2sys_environment(setup) if phc2sys else ptp4l_config(setup)
+    if json_output:
+        path, program = (PHC2SYS_PATH, "phc2sys") if phc2sys else (PTP4L_PATH, "ptp4l")
+        unit = f"{program}@{interface}.service"
+        typer.echo(json.dumps({"path": path, "unit": unit, "text": text}, indent=1))
+    else:
+        typer.echo(text, nl=False)
 
 
 def main() -> None:

@@ -13,11 +13,13 @@ Starts nothing: systemd runs ptp4l and phc2sys. Parsers and verdicts are pure; o
 """
 
 from edge_agent.linuxptp.config import (
+    PHC2SYS_PATH,
+    PTP4L_PATH,
     PtpSetup,
     Role,
     Stamping,
     phc2sys_arguments,
-    phc2sys_config,
+    phc2sys_environment,
     ptp4l_config,
 )
 from edge_agent.linuxptp.daemons import Daemon, find_daemons, read_processes
@@ -50,6 +52,8 @@ from edge_agent.linuxptp.status import ClockEvidence, ClockStatus, Driver, deriv
 
 __all__ = [
     "MAX_OFFSET_NS",
+    "PHC2SYS_PATH",
+    "PTP4L_PATH",
     "ClockEvidence",
     "ClockStatus",
     "ClockUncertainty",
@@ -84,7 +88,7 @@ __all__ = [
     "parse_log_line",
     "parse_pmc",
     "phc2sys_arguments",
-    "phc2sys_config",
+    "phc2sys_environment",
     "ptp4l_config",
     "query_ethtool",
     "query_phc2sys",

@@ -12,6 +12,13 @@ from enum import StrEnum
 from capture_protocol.errors import InputError
 
 UDS_ADDRESS = "/var/run/ptp4l"
+PTP4L_PATH = "/etc/linuxptp/ptp4l.conf"
+"""Where Debian's ptp4l@.service reads it."""
+PHC2SYS_PATH = "/etc/default/phc2sys"
+"""Where our phc2sys@.service reads its options."""
+FIRST_STEP_S, STEP_S = "0.00002", "0.001"
+"""Errors that are stepped instead of slewed: when a program starts, and later."""
+_WRITTEN = "# written by edge-agent"
 _INTERFACE = re.compile(r"^[A-Za-z0-9_.-]{1,15}$")  # as the kernel allows it (IFNAMSIZ)
 _UDS = re.compile(r"^/[\w./-]{1,106}$")  # sun_path has 108 bytes
 
@@ -81,48 +88,39 @@ def ptp4l_config(setup: PtpSetup) -> str:
     if follower:
         # A larger error than 1 ms is stepped, so that the node is usable again at once: the
         # agent sees the step and marks the frames. Smaller ones are slewed.
-        options |= {"first_step_threshold": "0.00002", "step_threshold": "0.001"}
+        options |= {"first_step_threshold": FIRST_STEP_S, "step_threshold": STEP_S}
     if software:
         # linreg settles in seconds where the PI servo takes half a minute on software stamps.
         options |= {"clock_servo": "linreg"} if follower else {"free_running": 1}
     return _ini(options, f"[{setup.interface}]")
 
 
-def phc2sys_config(setup: PtpSetup) -> str:
-    """Return a phc2sys.conf for hardware stamps. Raises InputError for software stamps."""
-    _need_hardware(setup)
-    return _ini(
-        {
-            "domainNumber": setup.domain,
-            "uds_address": setup.uds_address,
-            "first_step_threshold": "0.00002",
-            "step_threshold": "0.001",
-        }
-    )
-
-
-def phc2sys_arguments(setup: PtpSetup, config: str) -> list[str]:
+def phc2sys_arguments(setup: PtpSetup) -> list[str]:
     """Return phc2sys's arguments: from the interface to a follower's clock, back on a grandmaster.
 
-    PTP time is kept on the arbitrary timescale, equal to UTC, so that no leap-second offset has
-    to be known anywhere. Raises InputError for software stamps: ptp4l then disciplines
+    With hardware stamps ptp4l announces the PTP timescale, so the cards keep TAI: ``-w`` makes
+    both sides apply ptp4l's own offset to UTC. An offset of zero on one side alone would put the
+    followers 37 s behind. Raises InputError for software stamps: ptp4l then disciplines
     CLOCK_REALTIME by itself, and phc2sys would fight it.
     """
-    _need_hardware(setup)
-    if setup.role is Role.FOLLOWER:
-        return ["-f", config, "-s", setup.interface, "-c", "CLOCK_REALTIME", "-w"]
-    return ["-f", config, "-s", "CLOCK_REALTIME", "-c", setup.interface, "-O", "0"]
-
-
-def _need_hardware(setup: PtpSetup) -> None:
     if setup.stamping is not Stamping.HARDWARE:
         raise InputError(
             "phc2sys has nothing to do with software stamps: ptp4l disciplines CLOCK_REALTIME",
             hint="do not enable phc2sys on this node",
         )
+    source, sink = setup.interface, "CLOCK_REALTIME"
+    if setup.role is Role.GRANDMASTER:
+        source, sink = sink, source
+    where = ["-n", str(setup.domain), "-z", setup.uds_address]
+    return [*where, "-F", FIRST_STEP_S, "-S", STEP_S, "-w", "-s", source, "-c", sink]
+
+
+def phc2sys_environment(setup: PtpSetup) -> str:
+    """Return the environment file of phc2sys@.service. Raises InputError as the arguments do."""
+    return f"{_WRITTEN}\nPHC2SYS_OPTIONS={' '.join(phc2sys_arguments(setup))}\n"
 
 
 def _ini(options: dict[str, object], *sections: str) -> str:
     width = max(map(len, options)) + 2
     lines = [f"{name:<{width}}{value}" for name, value in options.items()]
-    return "\n".join(["# written by edge-agent", "[global]", *lines, *sections]) + "\n"
+    return "\n".join([_WRITTEN, "[global]", *lines, *sections]) + "\n"

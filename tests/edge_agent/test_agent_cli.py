@@ -91,3 +91,47 @@ def test_usb_cameras_are_found_in_sysfs(tmp_path):
     assert [(camera.device, camera.description) for camera in found] == [
         ("/dev/video0", "HD Webcam")
     ]
+
+
+def clock_config(role, stamping, *arguments):
+    options = ("--role", role, "--stamping", stamping, *arguments)
+    return edge_agent("clock-config", *options)
+
+
+def test_clock_config_prints_what_the_programs_read():
+    done = clock_config("follower", "software", "--interface", "eth0", "--domain", "5")
+    assert (done.returncode, done.stderr) == (0, "")
+    words = [line.split() for line in done.stdout.splitlines()]
+    assert ["domainNumber", "5"] in words
+    assert ["time_stamping", "software"] in words
+    assert ["slaveOnly", "1"] in words
+    assert words[-1] == ["[eth0]"]
+
+
+def test_clock_config_says_where_a_file_belongs():
+    both = {
+        name: clock_config("grandmaster", "hardware", "--interface", "end0", "--json", *flags)
+        for name, flags in {"ptp4l": (), "phc2sys": ("--phc2sys",)}.items()
+    }
+    files = {name: json.loads(done.stdout) for name, done in both.items()}
+    assert files["ptp4l"]["path"] == "/etc/linuxptp/ptp4l.conf"
+    assert "masterOnly" in files["ptp4l"]["text"]
+    assert files["phc2sys"]["path"] == "/etc/default/phc2sys"
+    assert files["phc2sys"]["unit"] == "phc2sys@end0.service"
+    assert "-s CLOCK_REALTIME -c end0" in files["phc2sys"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("follower", "software", "--interface", "eth0", "--phc2sys"), "software stamps"),
+        (("follower", "software", "--interface", "eth0\n[global]"), "network interface"),
+        (("follower", "software", "--interface", "eth0", "--domain", "128"), "domain is 0-127"),
+        (("master", "software", "--interface", "eth0"), "grandmaster"),
+    ],
+)
+def test_clock_config_refuses_what_cannot_work(arguments, said):
+    done = clock_config(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert said in done.stderr

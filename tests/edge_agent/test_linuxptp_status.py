@@ -31,7 +31,7 @@ from edge_agent.linuxptp import (
     parse_log_line,
     parse_pmc,
     phc2sys_arguments,
-    phc2sys_config,
+    phc2sys_environment,
     ptp4l_config,
     query_pmc,
     read_processes,
@@ -336,26 +336,22 @@ def test_ptp4l_configuration():
 
 
 def test_phc2sys_goes_from_the_card_to_the_clock_or_back():
-    follower = PtpSetup(Role.FOLLOWER, Stamping.HARDWARE, "eth0")
-    assert phc2sys_arguments(follower, "/etc/p.conf")[2:] == [
-        "-s",
-        "eth0",
-        "-c",
-        "CLOCK_REALTIME",
-        "-w",
-    ]
+    follower = PtpSetup(Role.FOLLOWER, Stamping.HARDWARE, "eth0", domain=3)
     master = dataclasses.replace(follower, role=Role.GRANDMASTER)
-    assert phc2sys_arguments(master, "/etc/p.conf")[2:] == [
-        "-s",
-        "CLOCK_REALTIME",
-        "-c",
-        "eth0",
-        "-O",
-        "0",
-    ]
-    assert options(phc2sys_config(follower))["step_threshold"] == "0.001"
+    common = ["-n", "3", "-z", "/var/run/ptp4l", "-F", "0.00002", "-S", "0.001", "-w"]
+    assert phc2sys_arguments(follower) == [*common, "-s", "eth0", "-c", "CLOCK_REALTIME"]
+    assert phc2sys_arguments(master) == [*common, "-s", "CLOCK_REALTIME", "-c", "eth0"]
     with pytest.raises(InputError, match="software stamps"):
-        phc2sys_config(PtpSetup(Role.FOLLOWER, Stamping.SOFTWARE, "eth0"))
+        phc2sys_arguments(PtpSetup(Role.FOLLOWER, Stamping.SOFTWARE, "eth0"))
+
+
+def test_phc2sys_is_recognised_by_the_options_it_was_given():
+    follower = PtpSetup(Role.FOLLOWER, Stamping.HARDWARE, "eth0")
+    line = phc2sys_environment(follower).splitlines()[-1]
+    name, _, options_text = line.partition("=")
+    (daemon,) = find_daemons([("/usr/sbin/phc2sys", *options_text.split())])
+    assert (name, daemon.source, daemon.sink) == ("PHC2SYS_OPTIONS", "eth0", "CLOCK_REALTIME")
+    assert not daemon.automatic
 
 
 @pytest.mark.parametrize(
