@@ -15,6 +15,13 @@ from pydantic import (
     model_validator,
 )
 
+from capture_protocol.deployment import (
+    AddressWithPrefix,
+    DeploySection,
+    HostName,
+    InterfaceName,
+    Overlay,
+)
 from capture_protocol.errors import InputError
 from capture_protocol.grid import parse_rate
 
@@ -23,6 +30,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 RigId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Option = str | int | float | bool
+SERVICE_STATE = "/var/lib/edge-agent"
+"""Where an agent that systemd runs keeps its state: the unit's StateDirectory."""
 _Config = TypeVar("_Config", bound=BaseModel)
 
 
@@ -87,13 +96,34 @@ class NodeEntry(_Section):
     clock: Literal["shared", "ntp", "ptp"] = "ptp"
     """What should discipline CLOCK_REALTIME; `shared`: the agent runs on the server itself."""
     ptp: PtpSection = PtpSection()
+    interface: InterfaceName = ""
+    """The rig's network on this node; empty: `[deploy]`'s."""
+    overlays: list[Overlay] = []
+    """Camera overlays of a Raspberry Pi's config.txt."""
+    isolated_cpu: Annotated[int, Field(ge=-1)] = -1
+    """A core that Linux keeps free for the release timer; -1: none."""
+    static_address: AddressWithPrefix = ""
+    """Address and prefix that the first boot gives the node; empty: DHCP."""
     camera: Annotated[list[CameraConfig], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _addresses_agree(self) -> "NodeEntry":
+        fixed = self.static_address.partition("/")[0]
+        if fixed and self.address != fixed:
+            raise ValueError(
+                f"node {self.name}: address {self.address} is not its static_address {fixed}"
+            )
+        return self
 
 
 class ServerSection(_Section):
     """Where agents reach the server, and where it stores sessions."""
 
     address: str = "127.0.0.1"
+    ssh_address: HostName | Literal[""] = ""
+    """Where Ansible reaches the server; empty: `address`; `local`: Ansible runs on it."""
+    interface: InterfaceName = ""
+    """The rig's network on the server; empty: `[deploy]`'s."""
     listen: str = "127.0.0.1"
     control_port: Port = 7700
     stream_port: Port = 7710
@@ -113,7 +143,7 @@ class NetworkSection(_Section):
     """Multicast group, or a broadcast address."""
     port: Port = 7701
     interface: str = ""
-    """Address of the network interface that START leaves and arrives by; empty: the route's."""
+    """Address of the server's network interface that START leaves by; empty: the route's."""
 
 
 class SessionSection(_Section):
@@ -180,6 +210,7 @@ class RigConfig(_Section):
     session: SessionSection = SessionSection()
     segmenter: SegmenterSection = SegmenterSection()
     audit: AuditSection = AuditSection()
+    deploy: DeploySection = DeploySection()
     sensor_mode: list[SensorModeSection] = []
     node: Annotated[list[NodeEntry], Field(min_length=1)]
 
@@ -240,6 +271,7 @@ class NodeConfig(_Section):
     group: str
     datagram_port: Port
     interface: str = ""
+    """Address of this node by which START arrives; empty: the one that routes to the server."""
     clock: Literal["shared", "ntp", "ptp"] = "ptp"
     ptp: PtpSection = PtpSection()
     state: str = "state"
@@ -267,10 +299,11 @@ def node_config(rig: RigConfig, name: str) -> NodeConfig:
         control_port=rig.server.control_port,
         group=rig.network.group,
         datagram_port=rig.network.port,
-        interface=rig.network.interface,
         clock=entry.clock,
         ptp=entry.ptp,
+        state=SERVICE_STATE if rig.segmenter.supervisor == "systemd" else "state",
         idle_close_ms=rig.session.idle_close_ms,
+        realtime=RealtimeSection(cpu=entry.isolated_cpu),
         sensor_mode=rig.sensor_mode,
         camera=cameras,
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from capture_protocol import TuttiError
-from control_server.commands import later, lifecycle, overview, rig
+from control_server.commands import deployment, later, lifecycle, overview, rig
 
 app = typer.Typer(
     name="manager",
@@ -20,6 +20,7 @@ app = typer.Typer(
 rig.register(app)
 lifecycle.register(app)
 overview.register(app)
+deployment.register(app)
 
 
 @app.callback()

@@ -30,6 +30,17 @@ NODE_HEAD = (
     "# Made by `manager init` on the server; state, spool_limit_mb and [realtime] are yours.\n"
 )
 STREAM_PORT_STEP = 10
+OWN_FOLDERS = {
+    "storage": '# storage = "sessions"',
+    "runtime": '# runtime = "run"',
+    "supervisor": '# supervisor = "local"',
+}
+FLEET_FOLDERS = {
+    "storage": 'storage = "/var/lib/tutti/sessions"',
+    "runtime": 'runtime = "/run/tutti"',
+    "supervisor": 'supervisor = "systemd"',
+}
+"""What the units in systemd/ expect."""
 PRIVATE = 0o700
 
 
@@ -44,6 +55,10 @@ class RigWish:
     address: str = "127.0.0.1"
     base_port: int = 7700
     """Control port; START's port is the next one, video begins ten further."""
+    node_addresses: tuple[str, ...] = ()
+    """Where Ansible reaches each node; none: node0.local and so on."""
+    fleet: bool = False
+    """The playbooks set the machines up: the folders and the supervisor that the units expect."""
 
 
 def set_up(folder: Path, wish: RigWish) -> tuple[RigPlace, list[Path]]:
@@ -72,19 +87,23 @@ def rig_text(wish: RigWish) -> str:
     """An annotated rig.toml.
 
     Raises:
-        InputError: no nodes or no cameras.
+        InputError: no nodes or no cameras, or not one address per node.
     """
     if wish.nodes < 1 or wish.cameras < 1:
         raise InputError("a rig has at least one node with one camera")
+    if wish.node_addresses and len(wish.node_addresses) != wish.nodes:
+        raise InputError(f"{len(wish.node_addresses)} node addresses for {wish.nodes} nodes")
     template = (
         resources.files("control_server.rig").joinpath("rig_template.toml").read_text("utf-8")
     )
     local = wish.address.startswith("127.")
+    folders = FLEET_FOLDERS if wish.fleet else OWN_FOLDERS
     return Template(template).substitute(
         name=wish.name,
         id=secrets.token_hex(16),
         address=wish.address,
-        listen=wish.address,
+        listen="0.0.0.0" if wish.fleet else wish.address,  # noqa: S104
+        **folders,
         control_port=wish.base_port,
         datagram_port=wish.base_port + 1,
         stream_port=wish.base_port + STREAM_PORT_STEP,
@@ -96,7 +115,10 @@ def rig_text(wish: RigWish) -> str:
 
 def _node_text(wish: RigWish, node: int, local: bool) -> str:
     clock = "shared" if local else "ptp"
-    address = "127.0.0.1" if local else f"node{node}.local"
+    if wish.node_addresses:
+        address = wish.node_addresses[node]
+    else:
+        address = "127.0.0.1" if local else f"node{node}.local"
     lines = [
         "\n[[node]]",
         f'name = "node{node}"',
@@ -165,7 +187,14 @@ def _with_local_settings(config: NodeConfig, existing: Path) -> NodeConfig:
     if not existing.exists():
         return config
     kept = load_node(existing)
-    return config.model_copy(update={name: getattr(kept, name) for name in LOCAL_SETTINGS})
+    update: dict[str, object] = {
+        name: getattr(kept, name)
+        for name in LOCAL_SETTINGS
+        if getattr(kept, name) != NodeConfig.model_fields[name].default
+    }
+    if config.realtime.cpu >= 0:
+        update["realtime"] = kept.realtime.model_copy(update={"cpu": config.realtime.cpu})
+    return config.model_copy(update=update)
 
 
 def config_text(config: BaseModel) -> str:
@@ -187,7 +216,7 @@ def _table(section: BaseModel, prefix: str) -> str:
         value = getattr(section, name)
         if isinstance(value, BaseModel):
             tables += f"\n[{prefix}{name}]\n" + _table(value, f"{prefix}{name}.")
-        elif isinstance(value, list) and value:
+        elif isinstance(value, list) and any(isinstance(item, BaseModel) for item in value):
             for item in value:
                 tables += f"\n[[{prefix}{name}]]\n" + _table(item, f"{prefix}{name}.")
         else:

@@ -66,6 +66,12 @@ def test_a_node_gets_its_own_cameras_and_ports(tmp_path: Path) -> None:
             "room",
         ),
         (("[[node]]", "[[node"), "cannot be read"),
+        (('clock = "ntp"', 'static_address = "10.0.0.7"'), "prefix"),
+        (('clock = "ntp"', 'static_address = "10.0.0.7/24"'), "address 127.0.0.1 is not"),
+        (('clock = "ntp"', 'interface = "eth0; reboot"'), "interface"),
+        (('clock = "ntp"', 'overlays = ["imx708\\nboot"]'), "overlays"),
+        (('[[node]]\nname = "pi2"', '[deploy]\nuser = "Root"\n[[node]]\nname = "pi2"'), "user"),
+        (('[[node]]\nname = "pi2"', '[deploy]\ngateway = "x"\n[[node]]\nname = "pi2"'), "gateway"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
