@@ -20,6 +20,7 @@ from capture_protocol.deployment import (
     DeploySection,
     HostName,
     InterfaceName,
+    LoginName,
     Overlay,
 )
 from capture_protocol.errors import InputError
@@ -134,6 +135,8 @@ class ServerSection(_Section):
     """Free space that is kept on the storage: below it no video is accepted."""
     runtime: str = "run"
     """Folder of the manager's command socket, lock and log, absolute or beside rig.toml."""
+    operators_group: LoginName | Literal[""] = ""
+    """Group whose members may give the manager commands; empty: only its own user."""
 
 
 class NetworkSection(_Section):

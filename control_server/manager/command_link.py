@@ -1,14 +1,17 @@
 """How a command talks to the manager's process: JSON lines over a Unix socket of the rig.
 
 One request per connection. The answer is any number of ``{"progress": text}`` lines, then one
-``{"result": ...}`` or ``{"error": ...}``. Only the owner of the runtime folder can connect.
+``{"result": ...}`` or ``{"error": ...}``. Only the manager's user can connect, and the members of
+the operators' group if the rig names one.
 """
 
 import asyncio
+import grp
 import json
 import logging
 import os
 import socket
+import stat
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +19,13 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from capture_protocol import TuttiError
+from capture_protocol import EnvironmentLackError, TuttiError
 from control_server.errors import ServerAwayError
 from control_server.manager.requests import Request
 
 SOCKET_NAME = "manager.sock"
-FOLDER_MODE = 0o700
+FOLDER_MODE, PASSAGE = 0o700, 0o011
+OWN_SOCKET_MODE, SHARED_SOCKET_MODE = 0o600, 0o660
 _REQUEST: TypeAdapter[Any] = TypeAdapter(Request)
 _log = logging.getLogger(__name__)
 
@@ -38,13 +42,32 @@ class RemoteError(TuttiError):
         self.exit_code = exit_code
 
 
-async def open_command_server(runtime: Path, handler: Handler) -> asyncio.Server:
-    """Answer commands on the rig's socket; the caller holds the manager's lock."""
+def make_runtime(runtime: Path, operators: str) -> None:
+    """Make the runtime folder; operators may pass through it to the socket."""
+    runtime.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    found = runtime.stat()
+    if operators and found.st_uid == os.getuid():
+        runtime.chmod(stat.S_IMODE(found.st_mode) | PASSAGE)
+
+
+async def open_command_server(runtime: Path, operators: str, handler: Handler) -> asyncio.Server:
+    """Answer commands on the rig's socket; the caller holds the manager's lock.
+
+    Args:
+        runtime: the socket's folder.
+        operators: group that may connect; empty: only this process's user.
+        handler: carries the commands out.
+
+    Raises:
+        EnvironmentLackError: there is no such group, or this user is no member of it.
+    """
     with socket_path(runtime) as path:
         Path(path).unlink(missing_ok=True)  # left by a manager that was killed
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(path)
-        Path(path).chmod(0o600)
+        Path(path).chmod(OWN_SOCKET_MODE)
+        if operators:
+            _share(Path(path), operators)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -91,10 +114,22 @@ def is_served(runtime: Path) -> bool:
         return False
 
 
+def _share(path: Path, operators: str) -> None:
+    try:
+        os.chown(path, -1, grp.getgrnam(operators).gr_gid)
+    except (KeyError, PermissionError) as error:
+        reason = "does not exist" if isinstance(error, KeyError) else "is not the manager's"
+        raise EnvironmentLackError(
+            f"server.operators_group: the group {operators} {reason}",
+            hint=f"sudo groupadd --system {operators}; let the manager's user be a member of it",
+        ) from error
+    path.chmod(SHARED_SOCKET_MODE)
+
+
 @contextmanager
 def socket_path(runtime: Path) -> Iterator[str]:
     """The socket's path, short enough for `sun_path` (108 bytes) however deep the folder lies."""
-    handle = os.open(runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    handle = os.open(runtime, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{handle}/{SOCKET_NAME}"
     finally:
@@ -110,6 +145,11 @@ def _connected(runtime: Path) -> Iterator[socket.socket]:
                 connection.connect(path)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise ServerAwayError("the manager's process is not running") from error
+        except PermissionError as error:
+            raise EnvironmentLackError(
+                "you may not give this rig's manager commands",
+                hint="ask to be made a member of its group: server.operators_group in rig.toml",
+            ) from error
         yield connection
 
 

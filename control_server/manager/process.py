@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from control_server.errors import ServerAwayError
-from control_server.manager.command_link import FOLDER_MODE, call, is_served
+from control_server.manager.command_link import call, is_served, make_runtime
 from control_server.rig.place import RigPlace
 
 LOG_NAME = "manager.log"
@@ -36,13 +36,13 @@ def ensure_served(place: RigPlace) -> None:
         ServerAwayError: it does not start (the message and exit code are its own), or systemd
             should run it and does not.
     """
-    place.runtime.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     if is_served(place.runtime):
         return
     if place.config.segmenter.supervisor == "systemd":
         raise ServerAwayError(
-            "the manager's service does not run", hint="systemctl start tutti-manager"
+            "the manager's service does not run", hint="sudo systemctl start tutti-manager"
         )
+    make_runtime(place.runtime, place.config.server.operators_group)
     _wait_until_served(place, _spawn(place))
 
 

@@ -16,7 +16,7 @@ from control_server.errors import RigError
 from control_server.fleet.announcer import Announcer
 from control_server.fleet.link import FleetLink
 from control_server.fleet.nodes import Fleet
-from control_server.manager.command_link import FOLDER_MODE, Progress, open_command_server
+from control_server.manager.command_link import Progress, make_runtime, open_command_server
 from control_server.manager.delivery import Delivery
 from control_server.manager.recorder import Recorder
 from control_server.manager.requests import (
@@ -87,7 +87,9 @@ class ControlServer:
         self._link.open(server.listen, server.control_port)
         self._sessions.open_unsealed()
         await self._supervisor.open()
-        self._commands = await open_command_server(self._place.runtime, self._answer)
+        self._commands = await open_command_server(
+            self._place.runtime, server.operators_group, self._answer
+        )
         self._recorder.resume()
         self._tasks.spawn(guard_storage(self._place, self._sessions.open_runs))
         _log.info("serving rig %s as process %d", self._place.config.name, os.getpid())
@@ -149,7 +151,7 @@ def serve(place: RigPlace) -> None:
         RigError: another one runs.
         EnvironmentLackError: a port cannot be had, or FFmpeg is missing.
     """
-    place.runtime.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    make_runtime(place.runtime, place.config.server.operators_group)
     with _only_one(place):
         asyncio.run(_run(place))
 

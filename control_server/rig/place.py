@@ -10,6 +10,8 @@ from capture_protocol.keys import RIG_KEY_NAME, read_rig_key
 
 RIG_NAME = "rig.toml"
 RIG_VARIABLE = "TUTTI_RIG"
+INSTALLED = Path("/etc/tutti") / RIG_NAME
+"""The rig of a server that the playbooks set up."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class RigPlace:
 
 
 def find_rig(given: Path | None) -> RigPlace:
-    """The rig that a command means: ``--rig``, then ``$TUTTI_RIG``, then ``./rig.toml``.
+    """The rig a command means: ``--rig``, ``$TUTTI_RIG``, ``./rig.toml``, `/etc/tutti/rig.toml`.
 
     Args:
         given: a `rig.toml` or the folder of one.
@@ -64,13 +66,22 @@ def find_rig(given: Path | None) -> RigPlace:
     Raises:
         InputError: there is none, or it is wrong.
     """
-    path = given or Path(os.environ.get(RIG_VARIABLE) or RIG_NAME)
-    if path.is_dir():
-        path = path / RIG_NAME
-    if not path.exists():
+    named = given or os.environ.get(RIG_VARIABLE)
+    path = Path(named or RIG_NAME)
+    try:
+        if path.is_dir():
+            path = path / RIG_NAME
+        if not named and not path.exists() and INSTALLED.exists():
+            path = INSTALLED
+        if not path.exists():
+            raise InputError(
+                f"no rig here: {path} does not exist",
+                hint=f"make one with: manager init, or name yours with --rig or ${RIG_VARIABLE}",
+            )
+    except PermissionError as error:
         raise InputError(
-            f"no rig here: {path} does not exist",
-            hint=f"make one with: manager init, or name yours with --rig or ${RIG_VARIABLE}",
-        )
+            f"you may not look into {Path(error.filename).parent}",
+            hint="on a server, rig.toml's server.operators_group is the group that may",
+        ) from error
     path = path.resolve()
     return RigPlace(path, load_rig(path))

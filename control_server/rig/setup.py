@@ -33,11 +33,13 @@ STREAM_PORT_STEP = 10
 OWN_FOLDERS = {
     "storage": '# storage = "sessions"',
     "runtime": '# runtime = "run"',
+    "operators_group": '# operators_group = ""',
     "supervisor": '# supervisor = "local"',
 }
 FLEET_FOLDERS = {
     "storage": 'storage = "/var/lib/tutti/sessions"',
     "runtime": 'runtime = "/run/tutti"',
+    "operators_group": 'operators_group = "tutti-operators"',
     "supervisor": 'supervisor = "systemd"',
 }
 """What the units in systemd/ expect."""
