@@ -7,12 +7,17 @@ from edge_agent.camera.contract import Camera, CameraFrame
 
 
 class HangingCamera:
-    """Another camera, until the release of one slot; from there on it is silent for good."""
+    """Another camera, until the release of one slot; from there on it is silent for good.
+
+    If a stall swallows that release, the next one counts. A camera that was opened later in the
+    session has not come past that slot: it goes on.
+    """
 
     def __init__(self, camera: Camera, hang_at_slot: int) -> None:
         self._camera = camera
         self._hang_at_slot = hang_at_slot
         self._hung = False
+        self._released = hang_at_slot
         self.shows_instant = camera.shows_instant
         self.settle_ns = camera.settle_ns
 
@@ -27,7 +32,8 @@ class HangingCamera:
 
     def release(self, slot: int, now_ns: int) -> None:
         """See `Camera.release`."""
-        self._hung = self._hung or slot == self._hang_at_slot
+        self._hung = self._hung or self._released < self._hang_at_slot <= slot
+        self._released = slot
         self._camera.release(slot, now_ns)
 
     def frames(self, now_ns: int) -> Sequence[CameraFrame]:

@@ -102,6 +102,7 @@ class FreeRunningCamera:
             self._mode, self._physics, seed=self._seed, start_ns=now_ns
         )
         self._silent = False
+        self._request: Request | None = None
         self.settle_ns = (_QUEUE_DEPTH + 2) * grid.period_ns
 
     def prepare(self, slot: int) -> None:  # noqa: ARG002
@@ -109,13 +110,19 @@ class FreeRunningCamera:
         if self._silent:
             self._genlock.coast()
         self._silent = True
-        self._request = self._next_request()
+        if self._request is None:
+            self._request = self._next_request()
 
     def release(self, slot: int, now_ns: int) -> None:  # noqa: ARG002
-        """See `Camera.release`; after a stall the queue is filled up to its depth again."""
-        self._sensor.queue_request(now_ns, self._request)
-        while self._sensor.queued < _QUEUE_DEPTH:
-            self._sensor.queue_request(now_ns, self._next_request())
+        """See `Camera.release`; after a stall the queue is filled up to its depth again.
+
+        A lost frame fills no request, so none is added for it: a longer queue would delay the
+        genlock's commands for good.
+        """
+        while self._request is not None and self._sensor.queued < _QUEUE_DEPTH:
+            self._sensor.queue_request(now_ns, self._request)
+            short = self._sensor.queued < _QUEUE_DEPTH
+            self._request = self._next_request() if short else None
 
     def frames(self, now_ns: int) -> Sequence[CameraFrame]:
         """See `Camera.frames`."""
