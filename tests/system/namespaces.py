@@ -1,6 +1,5 @@
 """Namespaces of our own: hosts on one Ethernet segment, gone with the process that holds them."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -8,6 +7,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from deploy.fleet.processes import children, kill
 
 _WAIT_S = 10.0
 
@@ -121,15 +122,6 @@ class Segment:
         self.close()
 
 
-def children(pid: int) -> list[int]:
-    """Child processes of a process; none if it has ended."""
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [int(word) for word in text.split()]
-
-
 def end_inside(process: "subprocess.Popen[bytes]", wait_s: float = _WAIT_S) -> None:
     """End a command that `Host.start` began: nsenter's child gets SIGTERM, then both SIGKILL."""
     for pid in children(process.pid):
@@ -140,8 +132,3 @@ def end_inside(process: "subprocess.Popen[bytes]", wait_s: float = _WAIT_S) -> N
         for pid in (*children(process.pid), process.pid):
             kill(pid)
         process.wait()
-
-
-def kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)

@@ -29,18 +29,15 @@ from capture_protocol.rig import (
 )
 from control_server.rig.place import RIG_NAME, RigPlace
 from control_server.rig.setup import RigWish, config_text, set_up
+from deploy.fleet.clocks import oscillator
+from deploy.fleet.processes import children, kill
+from deploy.fleet.vclock.vclock import VirtualClock, build
 from edge_agent.linuxptp import PtpSetup, Role, Stamping, ptp4l_config
-from tests.system.namespaces import Host, Segment, children, kill
-from tests.system.vclock.vclock import Oscillator, VirtualClock, build
+from tests.system.namespaces import Host, Segment
 
 BIN = Path(sys.executable).parent
 SERVER = "server"
-OSCILLATORS = {
-    "node0": Oscillator(offset_ns=350_000_000, ppm=37.0, wander_ppm=0.2, wander_period_s=40),
-    "node1": Oscillator(offset_ns=-2_000_000_000, ppm=-18.0, wander_ppm=0.2, wander_period_s=55),
-    "node2": Oscillator(offset_ns=5_000_000, ppm=4.5, wander_ppm=0.2, wander_period_s=70),
-}
-"""Crystals of a Pi are tens of ppm off; the wander is that of a room's air."""
+OSCILLATORS = {f"node{number}": oscillator(number) for number in range(3)}
 WAIT_S = 60.0
 STEP = """
 import sys, time
@@ -171,7 +168,9 @@ class PtpRig:
         return self.host(name).start(*command, log=log, env=self._env(name))
 
     def _clock(self, name: str) -> VirtualClock:
-        return VirtualClock(self.folder / f"{name}.clock", OSCILLATORS[name])
+        clock = VirtualClock(self.folder / f"{name}.clock")
+        clock.wind(OSCILLATORS[name])
+        return clock
 
     def _env(self, name: str) -> dict[str, str]:
         return self.clocks[name].environment(self.library) if name != SERVER else {}

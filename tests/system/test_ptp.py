@@ -1,6 +1,6 @@
 """Three nodes with clocks of their own, under stock ptp4l, against the truth: `make test-ptp`.
 
-What is simulated are crystals (tests/system/vclock) and sensors; the network stack, its stamps,
+What is simulated are crystals (deploy/fleet/vclock) and sensors; the network stack, its stamps,
 ptp4l, pmc, agents and manager are the real ones. The truth is the kernel's CLOCK_REALTIME, which
 only the optical clocks in the pictures and this test see.
 """

@@ -21,7 +21,7 @@ from control_server.audit import run_audit
 from control_server.demo.local_rig import LocalWish, local_config
 from control_server.rig.place import RIG_NAME
 from control_server.rig.setup import RigWish, config_text, set_up
-from tests.system.nspawn import Container, lacking
+from deploy.fleet import Container, Plan, lacking
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 
@@ -52,9 +52,10 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     pytest.importorskip(
         "systemd.daemon", reason="systemd-python is missing: pip install .[systemd]"
     )
-    if reason := lacking():
+    if reason := lacking(fleet=False):
         pytest.skip(reason)
-    with Container(tmp_path_factory.mktemp("systemd"), "watchdog") as container:
+    folder = tmp_path_factory.mktemp("systemd") / "watchdog"
+    with Container.create(folder, Plan("watchdog", lower="/", in_memory=True)) as container:
         install(container)
         yield container
 

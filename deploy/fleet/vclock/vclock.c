@@ -1,13 +1,15 @@
-/* A CLOCK_REALTIME of its own for every simulated node: a test tool, preloaded (LD_PRELOAD).
+/* A CLOCK_REALTIME of its own for every simulated node: a test tool, preloaded.
  *
- * All processes that name the same file in $VCLOCK_FILE share one virtual clock: an oscillator
+ * All processes that name the same file in $VCLOCK_FILE share one virtual clock; without that
+ * variable (a whole machine preloads by /etc/ld.so.preload) it is VCLOCK_DEFAULT_FILE. An oscillator
  * with a constant error and a slow wander, which ptp4l disciplines through the ordinary calls
  * (clock_adjtime, clock_settime) as it would the kernel's. Kernel stamps of packets are carried
  * over to the virtual clock, so that stock linuxptp with software stamps knows no difference.
  * CLOCK_MONOTONIC stays the kernel's: it is the common physical time of the simulation.
  *
- * The file is laid out by vclock.py, which also reads the truth from it. Not covered: timerfd on
- * CLOCK_REALTIME, raw system calls, statically linked programs.
+ * The file is laid out by vclock.py, which also reads the truth from it. Whoever may not write it
+ * may not set the clock. Not covered: timerfd on CLOCK_REALTIME, raw system calls, statically
+ * linked programs, and process 1, whose calendar timers would wait on another clock than they read.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -34,6 +36,7 @@
 #define NOMINAL_TICK 10000  /* us per tick at 100 Hz: one more is 100 ppm */
 #define PPM_PER_TICK 100.0
 #define READ_ATTEMPTS 5
+#define VCLOCK_DEFAULT_FILE "/dev/shm/vclock" /* there in every sandbox that systemd builds */
 #define STATUS_READ_ONLY 0xff00 /* bits of timex.status that ADJ_STATUS cannot set */
 
 /* Same order as _LAYOUT in vclock.py. */
@@ -58,6 +61,7 @@ typedef int gettime_call(clockid_t, struct timespec *);
 typedef ssize_t recvmsg_call(int, struct msghdr *, int);
 
 static struct clock_state *state;
+static int writable;
 static gettime_call *kernel_gettime;
 static recvmsg_call *kernel_recvmsg;
 
@@ -74,13 +78,19 @@ __attribute__((constructor)) static void set_up(void)
         return;
     kernel_recvmsg = (recvmsg_call *)dlsym(RTLD_NEXT, "recvmsg");
     kernel_gettime = (gettime_call *)dlsym(RTLD_NEXT, "clock_gettime");
+    if (getpid() == 1)
+        return;
     const char *path = getenv("VCLOCK_FILE");
     if (!path)
-        return;
+        path = VCLOCK_DEFAULT_FILE;
     int file = open(path, O_RDWR | O_CLOEXEC);
+    writable = file >= 0;
+    if (!writable)
+        file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         die(path);
-    void *mapped = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    int access = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    void *mapped = mmap(NULL, sizeof *state, access, MAP_SHARED, file, 0);
     if (mapped == MAP_FAILED)
         die("mmap");
     close(file);
@@ -226,11 +236,23 @@ int clock_settime(clockid_t clock, const struct timespec *time)
 {
     if (!is_virtual(clock))
         return (int)syscall(SYS_clock_settime, clock, time);
+    if (!writable) {
+        errno = EPERM;
+        return -1;
+    }
     lock_state();
     rebase(0);
     state->base_real_ns = to_ns(time);
     unlock_state();
     return 0;
+}
+
+int settimeofday(const struct timeval *time, const struct timezone *zone)
+{
+    if (!time)
+        return (int)syscall(SYS_settimeofday, time, zone);
+    struct timespec wish = {time->tv_sec, time->tv_usec * NS_PER_US};
+    return clock_settime(CLOCK_REALTIME, &wish);
 }
 
 static void adjust(const struct timex *wish)
@@ -258,6 +280,13 @@ int clock_adjtime(clockid_t clock, struct timex *timex)
 {
     if (!is_virtual(clock))
         return (int)syscall(SYS_clock_adjtime, clock, timex);
+    struct timex probe = {0};
+    if (syscall(SYS_clock_adjtime, CLOCK_REALTIME, &probe) < 0)
+        return -1; /* what a sandbox forbids stays forbidden */
+    if (timex->modes && !writable) {
+        errno = EPERM;
+        return -1;
+    }
     if (timex->modes) {
         lock_state();
         adjust(timex);

@@ -35,10 +35,13 @@ class Oscillator:
 class VirtualClock:
     """One simulated node's CLOCK_REALTIME, in a file that its processes share."""
 
-    def __init__(self, path: Path, oscillator: Oscillator) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
+
+    def wind(self, oscillator: Oscillator) -> None:
+        """Power it on; no process that lives by it may run yet."""
         now = read_clock()
-        path.write_bytes(
+        self.path.write_bytes(
             _LAYOUT.pack(
                 0,
                 _STA_UNSYNC,

@@ -1,0 +1,47 @@
+"""The rig that the fleet is going to be: a folder as `manager init` makes it."""
+
+from pathlib import Path
+
+from capture_protocol.publish import publish_text
+from capture_protocol.rig import CameraConfig, NodeEntry, RigConfig
+from control_server.rig.place import RigPlace
+from control_server.rig.setup import RigWish, config_text, set_up
+from deploy.fleet.base import USER
+from deploy.fleet.fleet import SERVER, Fleet
+
+INTERFACE = "host0"
+_WIDTH, _HEIGHT = 640, 480
+
+
+def make_rig(fleet: Fleet, folder: Path, name: str = "fleet") -> RigPlace:
+    """Write the rig's folder: one simulated camera per node, whose pictures show the true time."""
+    addresses = fleet.addresses()
+    server = addresses.pop(SERVER)
+    wish = RigWish(
+        name=name,
+        nodes=len(addresses),
+        address=server,
+        node_addresses=tuple(addresses.values()),
+        fleet=True,
+    )
+    place, _ = set_up(folder, wish)
+    publish_text(place.path, config_text(_adapted(place.config)))
+    return set_up(folder, wish)[0]
+
+
+def _adapted(config: RigConfig) -> RigConfig:
+    deploy = config.deploy.model_copy(update={"user": USER, "operators": [USER], "ntp_servers": []})
+    return config.model_copy(
+        update={"deploy": deploy, "node": [_adapted_node(node) for node in config.node]}
+    )
+
+
+def _adapted_node(node: NodeEntry) -> NodeEntry:
+    cameras = [_adapted_camera(camera) for camera in node.camera]
+    return node.model_copy(update={"interface": INTERFACE, "camera": cameras})
+
+
+def _adapted_camera(camera: CameraConfig) -> CameraConfig:
+    # The light in a camera knows nothing of its node's clock: the kernel's time is the true one.
+    options = camera.options | {"true_time": "kernel", "mode": "imx708-1536"}
+    return camera.model_copy(update={"width": 320, "height": 240, "options": options})
