@@ -1,0 +1,5 @@
+"""`python -m deploy.archive`."""
+
+from deploy.archive.cli import main
+
+main()

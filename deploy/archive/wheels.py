@@ -1,0 +1,105 @@
+"""The wheelhouse: every wheel that servers, nodes and the controller need, for every target.
+
+A node needs a fifth of what the server needs: `node.txt` beside the wheels names its share.
+"""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+from capture_protocol import publish_text
+from deploy.archive.cache import cached, link
+from deploy.archive.commands import run
+from deploy.archive.sources import copy, project_files
+from deploy.archive.targets import Targets, platform_tags
+
+NODE_PROJECTS = ("av", "numpy", "pydantic", "pyzmq", "rich", "sh", "typer")
+"""What edge_agent and capture_protocol import, of the project's dependencies."""
+CONTROLLER_PROJECTS = ("ansible-core", "pip")
+"""pip itself: Debian's Python comes without it."""
+NODE_LIST_NAME = "node.txt"
+CONSTRAINTS_NAME = "constraints.txt"
+
+
+class Wheelhouse:
+    """Fetches wheels of others, builds ours."""
+
+    def __init__(self, project: Path, cache: Path) -> None:
+        self._project = project
+        self._cache = cache
+        self._constraints = (project / CONSTRAINTS_NAME).read_text(encoding="utf-8")
+
+    def fill(self, site: Path, targets: Targets) -> None:
+        """Write wheels/<architecture>/ and controller/<architecture>/."""
+        own = self._own_wheel()
+        projects = dependencies(self._project)
+        for architecture, python in targets.wheel_sets():
+            wheels = site / "wheels" / architecture
+            everything = self._fetched(architecture, python, projects)
+            node = self._fetched(architecture, python, list(NODE_PROJECTS), within=everything)
+            for wheel in everything:
+                link(wheel, wheels / wheel.name)
+            link(own, wheels / own.name)
+            _add_to_list(wheels / NODE_LIST_NAME, [wheel.name for wheel in [own, *node]])
+            for wheel in self._fetched(architecture, python, list(CONTROLLER_PROJECTS)):
+                link(wheel, site / "controller" / architecture / wheel.name)
+
+    def _fetched(
+        self,
+        architecture: str,
+        python: str,
+        projects: list[str],
+        within: list[Path] | None = None,
+    ) -> list[Path]:
+        """Wheels of projects and of all that they need; ``within``: only those are to be had."""
+        sources = [f"--find-links={within[0].parent}", "--no-index"] if within else []
+        command = [
+            *("download", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"),
+            *("--implementation", "cp", "--python-version", python),
+            *(f"--platform={tag}" for tag in platform_tags(architecture)),
+            *("--constraint", str(self._project / CONSTRAINTS_NAME)),
+            *sorted(projects),
+        ]
+
+        def fetch(folder: Path) -> None:
+            run(sys.executable, "-m", "pip", *command, *sources, "--dest", folder)
+
+        name = f"wheels-{architecture}-{python}"
+        folder = cached(self._cache, name, repr(command) + self._constraints, fetch)
+        return sorted(folder.glob("*.whl"))
+
+    def _own_wheel(self) -> Path:
+        """Our wheel of the files as they are now, built in a folder without old ones."""
+        files = [
+            path
+            for path in project_files(self._project)
+            if path.suffix in {".py", ".typed", ".html", ".toml", ".css", ".md"}
+            or path.name == "LICENSE"
+        ]
+        texts = [(str(path), (self._project / path).read_text(encoding="utf-8")) for path in files]
+        build = ["wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+
+        def fetch(folder: Path) -> None:
+            source = folder / "source"
+            for path in files:
+                copy(self._project / path, source / path)
+            # Files of one date and wheels of one project give one wheel, whenever it is built.
+            env = os.environ | {"SOURCE_DATE_EPOCH": "315532800"}
+            run(sys.executable, "-m", "pip", *build, "--wheel-dir", folder, source, env=env)
+
+        folder = cached(self._cache, "tutti-capture", repr(texts), fetch)
+        return next(folder.glob("tutti_capture-*.whl"))
+
+
+def dependencies(project: Path) -> list[str]:
+    """What pyproject.toml requires of everyone."""
+    with (project / "pyproject.toml").open("rb") as file:
+        required: list[str] = tomllib.load(file)["project"]["dependencies"]
+    return required
+
+
+def _add_to_list(path: Path, names: list[str]) -> None:
+    """A list that two versions of Python share."""
+    held = path.read_text(encoding="utf-8").split() if path.exists() else []
+    publish_text(path, "\n".join(sorted({*held, *names})) + "\n")
