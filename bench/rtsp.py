@@ -81,9 +81,13 @@ class LongRead:
     minutes: float
     packets: int
     overwritten: int
+    most_waiting: int
+    """decoded pictures at a time; the decoders keep as many buffers from then on"""
     settled_mb: float
     end_mb: float
     slope_mb_per_min: float
+    slope_sigma: float
+    """standard error of the slope, with what successive samples have in common"""
     python_blocks: tuple[int, int]
     """allocated by Python when settled and at the end"""
     each_minute_mb: list[float]
@@ -159,27 +163,46 @@ def resident_mb() -> float:
 def read_long(minutes: float) -> LongRead:
     """Read four cameras and watch the memory."""
     samples: list[tuple[float, float, int]] = []
-    count = 0
+    count = most_waiting = 0
     start_s = time.monotonic()
     with rig(CASES[LONG_CASE], "tcp") as streams:
         for _ in packets_for(streams, minutes * 60):
             count += 1
+            most_waiting = max(most_waiting, streams.waiting)
             elapsed_s = time.monotonic() - start_s
             if elapsed_s > min(SETTLED_S, minutes * 30) + len(samples) * MEMORY_EVERY_S:
                 samples.append((elapsed_s / 60, resident_mb(), sys.getallocatedblocks()))
         overwritten = streams.overwritten
     at_min, used_mb, blocks = np.array(samples).T
     edge = max(1, len(used_mb) // 10)
+    slope, sigma = slope_of(at_min, used_mb)
     return LongRead(
         minutes,
         count,
         overwritten,
+        most_waiting,
         settled_mb=round(float(np.median(used_mb[:edge])), 1),
         end_mb=round(float(np.median(used_mb[-edge:])), 1),
-        slope_mb_per_min=round(float(np.polyfit(at_min, used_mb, 1)[0]), 3),
+        slope_mb_per_min=round(slope, 3),
+        slope_sigma=round(sigma, 3),
         python_blocks=(int(np.median(blocks[:edge])), int(np.median(blocks[-edge:]))),
         each_minute_mb=[round(float(mb), 1) for mb in used_mb[:: round(60 / MEMORY_EVERY_S)]],
     )
+
+
+def slope_of(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Slope of a line through a time series and its standard error.
+
+    Memory now is memory a moment ago and a little: ``(1 + r)/(1 - r)`` samples that resemble each
+    other by the correlation ``r`` count for one.
+    """
+    slope, offset = np.polyfit(x, y, 1)
+    residuals = y - slope * x - offset
+    variance = residuals @ residuals / (len(x) - 2)
+    alike = float(residuals[1:] @ residuals[:-1] / max(residuals @ residuals, 1e-12))
+    alike = min(max(alike, 0.0), 0.99)
+    spread = float(np.sqrt(variance / ((x - x.mean()) ** 2).sum() * (1 + alike) / (1 - alike)))
+    return float(slope), spread
 
 
 def table(cases: list[Case]) -> Table:
@@ -228,7 +251,8 @@ def main(
         console.print(
             f"{long.minutes:g} min of {LONG_CASE}: {long.packets} packets, "
             f"{long.settled_mb} MB when settled, {long.end_mb} MB at the end, "
-            f"{long.slope_mb_per_min:+.3f} MB/min; each minute {long.each_minute_mb} MB; "
+            f"{long.slope_mb_per_min:+.3f} ± {long.slope_sigma:.3f} MB/min (1 sigma), "
+            f"{long.most_waiting} pictures waited at most; each minute {long.each_minute_mb} MB; "
             f"Python's blocks {long.python_blocks}"
         )
     result = {"cases": [asdict(case) for case in cases], "long": long and asdict(long)}

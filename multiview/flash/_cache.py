@@ -23,14 +23,16 @@ def default_cache_dir() -> Path:
     return Path(root) / "tutti" / "flash"
 
 
-def cached_features(path: Path, cache_dir: Path | None, progress: Progress) -> RowFeatures:
+def cached_features(
+    path: Path, cache_dir: Path | None, progress: Progress, decoder_threads: int | None = None
+) -> RowFeatures:
     """Return a video's row features, from the cache if its content is known there."""
     if cache_dir is None:
-        return extract_features(path, progress)
+        return extract_features(path, progress, decoder_threads)
     entry = cache_dir / f"{content_key(path)}.npz"
     found = _load(entry)
     if found is None:
-        found = extract_features(path, progress)
+        found = extract_features(path, progress, decoder_threads)
         _store(entry, found)
     progress(1.0)
     return found

@@ -67,15 +67,19 @@ class RowFeatures:
         return RowFeatures(self.times_ns, self.luminance[:, ::-1], self.time_step_ns)
 
 
-def extract_features(path: Path, progress: Progress = _no_progress) -> RowFeatures:
+def extract_features(
+    path: Path, progress: Progress = _no_progress, decoder_threads: int | None = None
+) -> RowFeatures:
     """Decode a video and average each row of its luminance plane.
 
     No colour is converted: planar 8-bit luminance is averaged where the decoder left it. Frames
-    that cannot be decoded are left out. ``progress`` gets a fraction of 1.
+    that cannot be decoded are left out. ``progress`` gets a fraction of 1; ``decoder_threads`` as
+    in FileVideoSource.
 
     Raises SourceOpenError if there is no readable video, FlashInputError if it is too short.
     """
-    with FileVideoSource(path, path.stem, window_s=0.0) as source:
+    source = FileVideoSource(path, path.stem, window_s=0.0, decoder_threads=decoder_threads)
+    with source:
         times: list[int] = []
         rows: list[Float32] = []
         count = len(source.times_ns)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +95,28 @@ class SynchronizedImageSource(NumberedSource):
 def frame_instants(times_ns: Times, line: Timeline, height: int, exposure_ns: float) -> Times:
     """Return when the middle row of each frame was half exposed, on the common timeline."""
     return line.at_many(times_ns, (height - 1) / 2) - round(exposure_ns / 2)
+
+
+def laid_on(
+    sources: Mapping[Any, NumberedSource],
+    lines: Mapping[str, Timeline],
+    shown_ns: Mapping[Any, Times],
+    wanted_ns: Times,
+    dropped: bool,
+) -> dict[Any, SynchronizedImageSource]:
+    """Return the sources seen at the wanted instants, by when each of their frames was taken.
+
+    Instants at which one has no frame are left out, unless ``dropped`` keeps them.
+    """
+    numbers = {camera: nearest_frames(shown_ns[camera], wanted_ns) for camera in sources}
+    if not dropped:
+        complete = np.all([own != NO_FRAME for own in numbers.values()], axis=0)
+        wanted_ns = wanted_ns[complete]
+        numbers = {camera: own[complete] for camera, own in numbers.items()}
+    return {
+        camera: SynchronizedImageSource(source, lines[str(camera)], wanted_ns, numbers[camera])
+        for camera, source in sources.items()
+    }
 
 
 def nearest_frames(shown_ns: Times, wanted_ns: Times) -> Times:

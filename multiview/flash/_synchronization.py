@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from multiview.audio import Sound, combine, synchronize_audio
-from multiview.flash._cache import cached_features, default_cache_dir
+from multiview.flash._cache import default_cache_dir
 from multiview.flash._edges import Kind
 from multiview.flash._errors import FlashInputError
 from multiview.flash._features import RowFeatures
+from multiview.flash._footage import CameraProgress, Footage, read_footage
 from multiview.flash._matching import Window
 from multiview.flash._solve import MAX_DRIFT, solve
 from multiview.flash._sources import (
-    NO_FRAME,
     SynchronizedImageSource,
     frame_instants,
-    nearest_frames,
+    laid_on,
     regular_instants,
 )
-from multiview.flash._track import FlashTrack, track_flashes
+from multiview.flash._track import FlashTrack
 from multiview.flash._verdict import MAX_BOUND_NS, CameraVerdict, describe, judge, verdicts_of
 from multiview.sources import NumberedSource, Times
 from multiview.timeline import Timeline, TimelineSet
@@ -33,19 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Camera = Hashable
-CameraProgress = Callable[[str, float], None]
 
 NS_PER_MS = 1e6
 HINT_WINDOW_NS = 1e9  # a hand-set offset is trusted to a second
-
-
-@dataclass(frozen=True)
-class _Footage:
-    """What is kept of a video after detection."""
-
-    path: Path | None
-    times_ns: Times
-    track: FlashTrack
 
 
 class FlashVideoSynchronization:
@@ -68,7 +54,7 @@ class FlashVideoSynchronization:
     def __init__(self, cache_dir: Path | str | None = None, *, use_cache: bool = True) -> None:
         folder = Path(cache_dir) if cache_dir is not None else default_cache_dir()
         self._cache_dir = folder if use_cache else None
-        self._footage: dict[str, _Footage] = {}
+        self._footage: dict[str, Footage] = {}
         self._timelines: TimelineSet | None = None
 
     def detect_flash_events(
@@ -76,21 +62,18 @@ class FlashVideoSynchronization:
         filenames: Mapping[Any, str | Path],
         progress: CameraProgress = lambda _camera, _fraction: None,
     ) -> None:
-        """Decode the videos (or recall them) and find their flashes.
+        """Decode the videos (or recall them), several at a time, and find their flashes.
 
+        ``progress`` gets a camera's name and a fraction of 1, from the threads that decode.
         Raises SourceError if a video cannot be read, FlashInputError if it is too short.
         """
-        found: dict[str, _Footage] = {}
-        for camera, path in filenames.items():  # one after the other: the decoder is threaded
-            report = partial(progress, str(camera))
-            features = cached_features(Path(path), self._cache_dir, report)
-            found[str(camera)] = _Footage(Path(path), features.times_ns, track_flashes(features))
-        self._footage = found
+        paths = {str(camera): Path(path) for camera, path in filenames.items()}
+        self._footage = read_footage(paths, self._cache_dir, progress)
         self._timelines = None
 
     def add_features(self, cam: Camera, features: RowFeatures) -> None:
         """Take row features that were computed elsewhere in place of a video."""
-        self._footage[str(cam)] = _Footage(None, features.times_ns, track_flashes(features))
+        self._footage[str(cam)] = Footage.of(features)
         self._timelines = None
 
     @property
@@ -232,34 +215,23 @@ class FlashVideoSynchronization:
         ``dropped``. The sources stay their owner's to open and release.
         """
         lead = str(master) if master is not None else str(self.timelines.reference)
-        instants = self.frame_instants(lead)
-        return self._laid_on(sources, instants, dropped)
+        shown_ns = {cam: self.frame_instants(cam) for cam in sources}
+        return laid_on(sources, self.timelines, shown_ns, self.frame_instants(lead), dropped)
 
     def get_regular_image_sources(
         self, sources: Mapping[Any, NumberedSource], period_ns: float
     ) -> dict[Any, SynchronizedImageSource]:
         """Return sources at an even rate over the time that all of them filmed."""
-        spans = [(int(t[0]), int(t[-1])) for t in map(self.frame_instants, sources)]
-        return self._laid_on(sources, regular_instants(spans, period_ns), dropped=True)
+        shown_ns = {cam: self.frame_instants(cam) for cam in sources}
+        spans = [(int(times[0]), int(times[-1])) for times in shown_ns.values()]
+        instants = regular_instants(spans, period_ns)
+        return laid_on(sources, self.timelines, shown_ns, instants, dropped=True)
 
     def frame_instants(self, cam: Camera) -> Times:
         """Return when each frame's middle row was half exposed (ns, base camera's clock)."""
         line, footage = self._timeline(cam), self._footage[str(cam)]
         exposure_ns = self.verdicts[str(cam)].exposure_ms * NS_PER_MS
         return frame_instants(footage.times_ns, line, footage.track.height, exposure_ns)
-
-    def _laid_on(
-        self, sources: Mapping[Any, NumberedSource], instants: Times, dropped: bool
-    ) -> dict[Any, SynchronizedImageSource]:
-        numbers = {cam: nearest_frames(self.frame_instants(cam), instants) for cam in sources}
-        if not dropped:
-            complete = np.all([own != NO_FRAME for own in numbers.values()], axis=0)
-            instants = instants[complete]
-            numbers = {cam: own[complete] for cam, own in numbers.items()}
-        return {
-            cam: SynchronizedImageSource(source, self._timeline(cam), instants, numbers[cam])
-            for cam, source in sources.items()
-        }
 
     @property
     def paths(self) -> Mapping[str, Path]:

@@ -152,6 +152,13 @@ class StreamSynchronizer:
         return self._packets.overwritten
 
     @property
+    def waiting(self) -> int:
+        """How many decoded pictures wait now: for the other cameras' or to be fetched."""
+        with self._changed:
+            fetchable = len(self._packets) * len(self._cameras)
+            return fetchable + sum(len(lane.frames) for lane in self._matcher.lanes)
+
+    @property
     def clock_findings(self) -> dict[int, tuple[ClockFinding, ...]]:
         """By camera: contradictions between its sender reports since it connected."""
         return {number: feed.findings for number, feed in enumerate(self._feeds)}

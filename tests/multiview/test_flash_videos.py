@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from multiview.audio import HeardEvent, Microphone, read_sound
+from multiview.errors import SourceNotFoundError
 from multiview.flash import (
     Flash,
     FlashFootage,
@@ -20,6 +21,7 @@ from multiview.flash import (
     write_synchronized_videos,
 )
 from multiview.flash._cache import cached_features, content_key
+from multiview.flash._footage import Footage, read_footage
 from multiview.flash.cli import app, main
 from multiview.sources import FileVideoSource
 from multiview.timeline import TimelineSet
@@ -179,6 +181,26 @@ def run_command(arguments, monkeypatch, capsys) -> tuple[int, str, str]:
         main()
     captured = capsys.readouterr()
     return int(ended.value.code or 0), captured.out, captured.err
+
+
+def test_videos_read_together_give_what_each_gives_alone(paths, sync):
+    seen: dict[str, list[float]] = {name: [] for name in paths}
+    together = read_footage(paths, None, lambda name, fraction: seen[name].append(fraction))
+    assert list(together) == list(paths)
+    for name, path in paths.items():
+        alone = Footage.of(extract_features(path), path)
+        assert together[name].track.events == alone.track.events
+        assert np.array_equal(together[name].times_ns, alone.times_ns)
+        assert seen[name] == sorted(seen[name])
+        assert seen[name][-1] > 0.9
+
+
+def test_an_unreadable_video_ends_the_reading_of_the_others(paths, tmp_path):
+    missing = {"cam3": tmp_path / "missing.mp4"}
+    reached: dict[str, float] = {}
+    with pytest.raises(SourceNotFoundError, match=r"missing\.mp4"):
+        read_footage(paths | missing, None, reached.__setitem__)
+    assert all(fraction < 0.9 for fraction in reached.values())
 
 
 def test_the_command_prints_a_model_that_reads_back(paths, tmp_path, monkeypatch, capsys, sync):

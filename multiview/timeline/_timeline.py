@@ -1,42 +1,31 @@
-"""One model for all evidence of time: when a row of a frame was exposed, and how surely.
-
-    t = a·t_source + b + row·T_row
-
-The same model carries in-stream evidence, RTCP sender reports, photographic flashes and audio.
-Times are integer nanoseconds. ``a`` and ``b`` are kept as a drift and a pair of instants, since
-``a·t`` in floating point would round a UTC time to a quarter of a microsecond.
-"""
+"""The map of one source's time onto the common timeline."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
-from capture_protocol.errors import InputError
+from multiview.timeline._covariance import (
+    ZERO_COVARIANCE,
+    Covariance,
+    Float64,
+    as_covariance,
+    check_covariance,
+    correlation,
+)
+from multiview.timeline._errors import TimelineError
 
 Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
-Covariance = tuple[tuple[float, float, float], ...]
 
-ZERO_COVARIANCE: Covariance = ((0.0, 0.0, 0.0),) * 3
-FORMAT_VERSION = 1
-MAX_DRIFT = (
-    0.5  # beyond it a "clock" is a slow-motion recording or a mistake, not a drifting crystal
-)
-CORRELATION_SLACK = 1e-6  # rounding a covariance may suffer in a text file before it is refused
-
-
-class TimelineError(InputError):
-    """A timeline is not usable: broken numbers or an unreadable file."""
+MAX_DRIFT = 0.5
+"""Beyond it a "clock" is a slow-motion recording or a mistake, not a drifting crystal."""
 
 
 class Evidence(StrEnum):
@@ -84,7 +73,7 @@ class Timeline:
             raise TimelineError("a timeline needs a finite drift and line time")
         if abs(self.drift) > MAX_DRIFT:
             raise TimelineError(f"a drift of {self.drift:+g} is no clock's (limit ±{MAX_DRIFT})")
-        _check_covariance(np.asarray(self.covariance, dtype=np.float64))
+        check_covariance(np.asarray(self.covariance, dtype=np.float64))
 
     @classmethod
     def shifted(
@@ -155,7 +144,7 @@ class Timeline:
         difference, total = self._difference(other)
         scale = np.sqrt(np.maximum(np.diag(total), np.finfo(float).tiny))
         whitened = difference / scale
-        squared = float(whitened @ np.linalg.pinv(_correlation(total)) @ whitened)
+        squared = float(whitened @ np.linalg.pinv(correlation(total)) @ whitened)
         return math.sqrt(max(squared, 0.0))
 
     def combined(self, other: Timeline) -> Timeline:
@@ -163,7 +152,7 @@ class Timeline:
         difference, total = self._difference(other)
         mine = np.asarray(self.covariance)
         scale = np.sqrt(np.maximum(np.diag(total), np.finfo(float).tiny))
-        inverse = np.linalg.pinv(_correlation(total)) / np.outer(scale, scale)
+        inverse = np.linalg.pinv(correlation(total)) / np.outer(scale, scale)
         gain = mine @ inverse
         offset, drift, line_time = gain @ difference
         return replace(
@@ -214,94 +203,3 @@ class Timeline:
             raise TimelineError(f"a timeline lacks {error}") from error
         except (TypeError, ValueError) as error:
             raise TimelineError(f"a timeline has a malformed value: {error}") from error
-
-
-@dataclass(frozen=True)
-class TimelineSet(Mapping[str, Timeline]):
-    """Several sources on one timeline, by name; reads and writes JSON and YAML."""
-
-    timelines: Mapping[str, Timeline]
-    reference: str | None = None
-    """the source whose own clock is the common timeline, or None when the timeline is UTC"""
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    """whatever the maker wants to keep beside it (residuals, verdict), plain JSON values"""
-
-    def __post_init__(self) -> None:
-        if self.reference is not None and self.reference not in self.timelines:
-            raise TimelineError(f"the reference {self.reference!r} is not among the sources")
-
-    def __getitem__(self, name: str) -> Timeline:
-        return self.timelines[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.timelines)
-
-    def __len__(self) -> int:
-        return len(self.timelines)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the plain form that JSON and YAML carry."""
-        return {
-            "version": FORMAT_VERSION,
-            "reference": self.reference,
-            "timelines": {name: line.as_dict() for name, line in self.timelines.items()},
-            "extra": dict(self.extra),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Any) -> TimelineSet:
-        """Restore a set from its plain form."""
-        if not isinstance(data, Mapping) or not isinstance(data.get("timelines"), Mapping):
-            raise TimelineError("this is no timeline file: it has no 'timelines'")
-        if data.get("version") != FORMAT_VERSION:
-            raise TimelineError(f"timeline format {data.get('version')!r} is not known here")
-        lines = {str(name): Timeline.from_dict(line) for name, line in data["timelines"].items()}
-        return cls(lines, data.get("reference"), data.get("extra") or {})
-
-    def to_json(self) -> str:
-        """Return the set as JSON text."""
-        return json.dumps(self.as_dict(), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> TimelineSet:
-        """Restore a set from JSON text."""
-        try:
-            return cls.from_dict(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise TimelineError(f"not JSON: {error}") from error
-
-    def to_yaml(self) -> str:
-        """Return the set as YAML text."""
-        return yaml.safe_dump(self.as_dict(), sort_keys=False)
-
-    @classmethod
-    def from_yaml(cls, text: str) -> TimelineSet:
-        """Restore a set from YAML text."""
-        try:
-            return cls.from_dict(yaml.safe_load(text))
-        except yaml.YAMLError as error:
-            raise TimelineError(f"not YAML: {error}") from error
-
-
-def as_covariance(matrix: Float64) -> Covariance:
-    """Return a 3×3 array as the tuple form, exactly symmetric."""
-    if matrix.shape != (3, 3):
-        raise ValueError(f"a covariance is 3×3, not {matrix.shape}")
-    halves = (matrix + matrix.T) / 2
-    return tuple((float(x), float(y), float(z)) for x, y, z in halves)
-
-
-def _check_covariance(matrix: Float64) -> None:
-    if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
-        raise TimelineError("a covariance is 3×3 and finite")
-    if (np.diag(matrix) < 0).any() or not np.allclose(matrix, matrix.T):
-        raise TimelineError("a covariance is symmetric with no negative variance")
-    if np.linalg.eigvalsh(_correlation(matrix)).min() < -CORRELATION_SLACK:
-        raise TimelineError("the covariance is not positive semi-definite")
-
-
-def _correlation(matrix: Float64) -> Float64:
-    """Scale to a unit diagonal: offset, drift and line time differ by orders of magnitude."""
-    scale = np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
-    correlation: Float64 = matrix / np.outer(scale, scale)
-    return correlation
