@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -23,10 +24,20 @@ overview.register(app)
 deployment.register(app)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(version("tutti-capture"))
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
 ) -> None:
     context.obj = {"debug": debug}
 
