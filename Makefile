@@ -40,6 +40,12 @@ test-systemd: $(STAMP) ## the agent's unit and watchdog under real systemd in a 
 archive: $(STAMP) ## what a site needs offline: build/site/ and one file (ARGS="--arch aarch64 --python 3.11 --suite bookworm")
 	$(BIN)/python -m deploy.archive $(ARGS)
 
+test-fleet: $(STAMP) ## bare machines to a passed audit by one playbook, in containers (root; 10 min)
+	TUTTI_TEST_FLEET=1 $(BIN)/python -m pytest tests/fleet/test_fleet.py -s $(ARGS)
+
+test-fleet-faults: $(STAMP) ## what breaks in a fleet, each fault with its audit (root; 25 min)
+	TUTTI_TEST_FLEET=1 $(BIN)/python -m pytest tests/fleet/test_faults.py -s $(ARGS)
+
 bench: $(STAMP)  ## measure: release error, hot path, streams, latency, audit
 	$(BIN)/python -m bench $(ARGS)
 

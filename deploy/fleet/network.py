@@ -54,17 +54,26 @@ def free_network(name: str) -> Network:
     if any(link["ifname"] == bridge for link in links):
         raise TuttiError(f"there is a bridge {bridge} already", hint="take that fleet down first")
     used = [
-        ipaddress.ip_network(f"{address['local']}/{address['prefixlen']}", strict=False)
+        f"{address['local']}/{address['prefixlen']}"
         for link in links
         for address in link["addr_info"]
         if address["family"] == "inet"
     ]
     routes = [route["dst"] for route in _ip_json("-4", "route", "show", "table", "all")]
-    used += [ipaddress.ip_network(dst) for dst in routes if dst[0].isdigit()]
+    return Network(bridge, free_subnet([*used, *(dst for dst in routes if dst != "default")]))
+
+
+def free_subnet(used: list[str]) -> str:
+    """The first subnet for a fleet that overlaps none of these networks or addresses.
+
+    Raises:
+        TuttiError: none is free.
+    """
+    taken = [ipaddress.ip_network(network, strict=False) for network in used]
     for candidate in _CANDIDATES.subnets(new_prefix=24):
-        if not any(candidate.overlaps(other) for other in used):
-            return Network(bridge, str(candidate))
-    raise TuttiError("no subnet of 10.78.0.0/16 is free here")
+        if not any(candidate.overlaps(other) for other in taken):
+            return str(candidate)
+    raise TuttiError(f"no subnet of {_CANDIDATES} is free here")
 
 
 def cable(index: int) -> str:

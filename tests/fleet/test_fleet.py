@@ -1,0 +1,60 @@
+"""From bare machines to a passed audit with one run of the playbook: `make test-fleet`.
+
+The machines are systemd containers as a fresh OS leaves them, without internet; every node lives by
+a drifting clock of its own under stock ptp4l (deploy/fleet). All else is what a lab gets.
+"""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.fleet.conftest import NODES, Deployed
+from tests.fleet.lab import Lab
+from tests.system.truth import US, read_truth, spread_us, true_skew_ns
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(1200)]
+
+SECONDS = 60
+MAX_TRUE_SKEW_P99_US = 100.0
+
+
+def test_one_run_makes_bare_machines_a_rig(deployed: Deployed) -> None:
+    run = deployed.first_run
+    seconds = deployed.lab.seconds | {"playbook": run.seconds}
+    print("\n" + ", ".join(f"{what} {took:.0f} s" for what, took in seconds.items()))
+    for host, (ok, changed, failed) in run.counts.items():
+        print(f"{host}: ok {ok}, changed {changed}, failed {failed}")
+    assert run.returncode == 0, run.text[-3000:]
+    assert len(run.counts) == 1 + NODES + 1, "server, nodes, and the controller itself"
+
+
+def test_preflight_is_green(lab: Lab) -> None:
+    checks = lab.ask("preflight")["checks"]
+    print(f"\n{len(checks)} checks")
+    assert [check for check in checks if not check["ok"]] == []
+    for name in lab.fleet.addresses():
+        print(f"{name}: clock {lab.fleet.clock_error_ns(name) / US:+.1f} µs from the truth")
+
+
+def test_a_session_passes_the_deep_audit(lab: Lab) -> None:
+    print(f"\nready after {lab.wait_ready():.1f} s")
+    folder = lab.start(SECONDS)
+    lab.wait_for_slot(folder, folder.read_plan().frames or 0)
+    lab.wait_sealed(folder)
+    result = lab.audit(folder, deep=True)
+    for check in result.checks:
+        print(f"{check.verdict:8} {check.name}: {check.sentence}")
+    cameras = [read_truth(folder, camera.name) for camera in result.cameras]
+    print(f"true skew {spread_us(true_skew_ns(cameras))}")
+    assert result.verdict == "pass", result.sentence
+    assert [camera.delivered for camera in result.cameras] == [SECONDS * 30] * NODES
+    assert all(camera.clock.sources == ["ptp_software"] for camera in result.cameras)
+    assert np.percentile(true_skew_ns(cameras), 99) / US <= MAX_TRUE_SKEW_P99_US
+
+
+def test_a_second_run_changes_nothing(lab: Lab) -> None:
+    run = lab.playbook("site.yml")
+    print(f"\nsecond run: {run.seconds:.0f} s, {json.dumps(run.counts)}")
+    assert run.returncode == 0, run.text[-3000:]
+    assert run.changed == 0, [line for line in run.text.splitlines() if "changed:" in line]
