@@ -3,16 +3,21 @@
 import json
 import logging
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from capture_protocol.errors import TuttiError
-from capture_protocol.rig import load_node
+from capture_protocol.rig import PtpSection, load_node
+
+if TYPE_CHECKING:
+    from edge_agent.linuxptp.finding import Finding
 
 _MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "failed": "[red]✗[/]"}
 
@@ -21,13 +26,24 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="node.toml, as `manager init` wrote it.")
 ]
+RoleName = Literal["grandmaster", "follower"]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(version("tutti-capture"))
+        raise typer.Exit
 
 
 @app.callback()
 def agent(
     context: typer.Context,
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
 ) -> None:
     """Run the cameras of one node."""
     context.obj = debug
@@ -82,25 +98,49 @@ def check(config: ConfigOption = Path("node.toml"), json_output: JsonOption = Fa
     from edge_agent.check import run_checks
 
     node = load_node(config)
-    table = Table("", "point", "finding", "what to do", title=f"node {node.name}")
-    results = []
-    for result in run_checks(node, NodePaths.of(config, node)):
-        results.append(result)
-        table.add_row(_MARKS[result.verdict], result.point, result.text, result.mend)
-    if json_output:
-        typer.echo(json.dumps([asdict(result) for result in results], indent=1))
-    else:
-        Console().print(table)
-    if any(result.verdict == "failed" for result in results):
-        raise typer.Exit(1)
+    _show(f"node {node.name}", run_checks(node, NodePaths.of(config, node)), json_output)
+
+
+@app.command()
+def clock(
+    role: Annotated[RoleName, typer.Option(help="What this machine's clock is to the rig.")],
+    domain: Annotated[int, typer.Option(help="PTP domain of the rig.", min=0, max=127)] = 0,
+    json_output: JsonOption = False,
+) -> None:
+    """Judge the clock of a machine that takes part in PTP, also of one without cameras.
+
+    Exit code 0 if nothing failed (warnings are allowed), 1 if something did.
+
+    Example: edge-agent clock --role grandmaster
+    """
+    from edge_agent.clock.points import judge_clock
+
+    findings = judge_clock("ptp", PtpSection(role=role, domain=domain))
+    _show(f"clock of a {role}", findings, json_output)
+
+
+@app.command()
+def wait_for_clock(
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0)] = 20.0,
+) -> None:
+    """Wait until something disciplines this machine's clock: NTP, ptp4l or phc2sys.
+
+    Exit code 0 as soon as it does, 1 if it did not in time.
+
+    Example: edge-agent wait-for-clock --timeout 20
+    """
+    from edge_agent.clock.waiting import wait_for_discipline
+
+    if wait_for_discipline(timeout):
+        typer.echo("CLOCK_REALTIME is disciplined")
+        return
+    typer.echo(f"CLOCK_REALTIME is not disciplined after {timeout:g} s", err=True)
+    raise typer.Exit(1)
 
 
 @app.command()
 def clock_config(
-    role: Annotated[
-        Literal["grandmaster", "follower"],
-        typer.Option(help="What this machine's clock is to the rig."),
-    ],
+    role: Annotated[RoleName, typer.Option(help="What this machine's clock is to the rig.")],
     stamping: Annotated[
         Literal["hardware", "software"],
         typer.Option(help="Who stamps PTP packets: see `ethtool -T INTERFACE`."),
@@ -134,6 +174,21 @@ def clock_config(
         typer.echo(json.dumps({"path": path, "unit": unit, "text": text}, indent=1))
     else:
         typer.echo(text, nl=False)
+
+
+def _show(title: str, findings: Iterable["Finding"], json_output: bool) -> None:
+    """Print findings; exit code 1 if one of them failed."""
+    table = Table("", "point", "finding", "what to do", title=title)
+    found = []
+    for finding in findings:
+        found.append(finding)
+        table.add_row(_MARKS[finding.verdict], finding.point, finding.text, finding.mend)
+    if json_output:
+        typer.echo(json.dumps([asdict(finding) for finding in found], indent=1))
+    else:
+        Console().print(table)
+    if any(finding.verdict == "failed" for finding in found):
+        raise typer.Exit(1)
 
 
 def main() -> None:

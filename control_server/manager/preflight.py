@@ -1,14 +1,18 @@
 """Whether a session could start now: findings from what is known, no I/O of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from capture_protocol import AgentState, ClockSource, RigConfig
+from capture_protocol.control import ClockFinding
 from control_server.fleet.nodes import Fleet, NodeView
 from control_server.manager.requests import Check, Preflight
 from control_server.segmenter.admission import MIB
 
 ENVIRONMENT = 4
+SERVER = "server"
+Verdict = Literal["ok", "warning", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +25,14 @@ class Surroundings:
     storage: str
     running_session: int
     """0 if none runs."""
+    clock: Sequence[ClockFinding] = ()
+    """On the server's own clock; empty if the rig does not live by it."""
 
 
 def preflight(rig: RigConfig, fleet: Fleet, around: Surroundings) -> Preflight:
     """All findings, the server's own first."""
     checks = [_session(around), _storage(rig, around)]
+    checks += [_clock_point(SERVER, finding) for finding in around.clock]
     for view in fleet.nodes.values():
         checks += _node(view, around.now_ns)
     return Preflight(checks=checks)
@@ -34,8 +41,9 @@ def preflight(rig: RigConfig, fleet: Fleet, around: Surroundings) -> Preflight:
 def _session(around: Surroundings) -> Check:
     running = around.running_session
     return Check(
-        name="session",
-        ok=not running,
+        where=SERVER,
+        point="session",
+        verdict=_verdict(not running),
         detail=f"session {running} is recording" if running else "no session runs",
         hint="end it with: manager stop" if running else "",
         forcible=False,
@@ -45,8 +53,9 @@ def _session(around: Surroundings) -> Check:
 def _storage(rig: RigConfig, around: Surroundings) -> Check:
     free_mb, reserve_mb = around.free_bytes // MIB, rig.server.reserve_mb
     return Check(
-        name="storage",
-        ok=free_mb > reserve_mb,
+        where=SERVER,
+        point="storage",
+        verdict=_verdict(free_mb > reserve_mb),
         detail=f"{free_mb} MB free in {around.storage}, {reserve_mb} MB are kept in reserve",
         hint="" if free_mb > reserve_mb else "make room, or change server.storage in rig.toml",
         exit_code=ENVIRONMENT,
@@ -57,24 +66,25 @@ def _storage(rig: RigConfig, around: Surroundings) -> Check:
 def _node(view: NodeView, now_ns: int) -> Iterator[Check]:
     heard = view.is_heard(now_ns)
     yield Check(
-        name=f"{view.name} heard",
-        ok=heard,
+        where=view.name,
+        point="heard",
+        verdict=_verdict(heard),
         detail="heartbeats come" if heard else _silence(view, now_ns),
-        hint=""
-        if heard
-        else f"start its agent: edge-agent run --config nodes/{view.name}/node.toml",
+        hint="" if heard else "start its agent: systemctl start edge-agent, on the node",
     )
     if not heard:
         return
     idle = view.state == AgentState.IDLE
     yield Check(
-        name=f"{view.name} idle",
-        ok=idle,
+        where=view.name,
+        point="idle",
+        verdict=_verdict(idle),
         detail=view.state.name.lower() + ("" if idle else f" in session {view.session}"),
         hint="" if idle else "wait until it has drained, see manager status --watch",
     )
     yield _clock(view)
-    yield from _clock_chain(view)
+    for finding in view.heartbeat.clock.findings if view.heartbeat else []:
+        yield _clock_point(view.name, finding, "clock: ")
     yield from _cameras(view)
 
 
@@ -88,13 +98,20 @@ def _silence(view: NodeView, now_ns: int) -> str:
 def _clock(view: NodeView) -> Check:
     clock = view.heartbeat.clock if view.heartbeat else None
     if clock is None:
-        return Check(name=f"{view.name} clock", ok=False, detail="not told yet", hint="try again")
+        return Check(
+            where=view.name,
+            point="clock",
+            verdict="failed",
+            detail="not told yet",
+            hint="try again",
+        )
     ok = not clock.problem and clock.source != ClockSource.UNKNOWN
     source = source_name(clock.source)
     detail = clock.problem or f"{source}, offset {clock.offset_ns} ns ± {clock.uncertainty_ns} ns"
     return Check(
-        name=f"{view.name} clock",
-        ok=ok,
+        where=view.name,
+        point="clock",
+        verdict=_verdict(ok),
         detail=detail,
         hint=""
         if ok
@@ -102,16 +119,15 @@ def _clock(view: NodeView) -> Check:
     )
 
 
-def _clock_chain(view: NodeView) -> Iterator[Check]:
-    """What the agent found on every point of the clock's chain, with the mend of what failed."""
-    for finding in view.heartbeat.clock.findings if view.heartbeat else []:
-        warned = finding.verdict == "warning"
-        yield Check(
-            name=f"{view.name} clock: {finding.point}",
-            ok=finding.verdict != "failed",
-            detail=f"{finding.text}; {finding.mend}" if warned else finding.text,
-            hint=finding.mend,
-        )
+def _clock_point(where: str, finding: ClockFinding, prefix: str = "") -> Check:
+    """What `edge-agent` found on one point of a clock's chain, with the mend."""
+    return Check(
+        where=where,
+        point=f"{prefix}{finding.point}",
+        verdict=finding.verdict,
+        detail=finding.text,
+        hint=finding.mend,
+    )
 
 
 def _cameras(view: NodeView) -> Iterator[Check]:
@@ -122,11 +138,16 @@ def _cameras(view: NodeView) -> Iterator[Check]:
         if camera not in told:
             problem = "the agent does not know it: its node.toml is out of date"
         yield Check(
-            name=f"{camera}",
-            ok=not problem,
+            where=view.name,
+            point=f"camera {camera}",
+            verdict=_verdict(not problem),
             detail=problem or "ready",
             hint="copy its bundle again (manager init writes it)" if camera not in told else "",
         )
+
+
+def _verdict(ok: bool) -> Verdict:
+    return "ok" if ok else "failed"
 
 
 def source_name(source: int) -> str:

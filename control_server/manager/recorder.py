@@ -21,6 +21,7 @@ from control_server.manager.requests import (
     StartRequest,
     Stopped,
 )
+from control_server.manager.server_clock import judge_server_clock
 from control_server.rig.place import RigPlace
 from control_server.segmenter.admission import free_bytes
 from control_server.session.counter import take_number
@@ -65,8 +66,7 @@ class Recorder:
 
     async def check(self) -> Preflight:
         """The preflight, after agents had time to find us."""
-        await self._wait_for_nodes(lambda _: None)
-        return self._preflight()
+        return await self._preflight(lambda _: None)
 
     async def start(self, request: StartRequest, progress: Progress) -> Started:
         """Record a session; returns when video has appeared on every camera.
@@ -106,8 +106,7 @@ class Recorder:
         return stopped(run)
 
     async def _open_session(self, request: StartRequest, progress: Progress) -> SessionRun:
-        await self._wait_for_nodes(progress)
-        complaints = self._preflight().failed
+        complaints = (await self._preflight(progress)).failed
         self._require(complaints, request.force)
         number = await asyncio.to_thread(take_number, self.place.storage)
         plan = make_plan(self.place.config, self._codec(), number, request, forced=bool(complaints))
@@ -135,13 +134,17 @@ class Recorder:
             if view.is_heard(now_ns)
         )
 
-    def _preflight(self) -> Preflight:
+    async def _preflight(self, progress: Progress) -> Preflight:
+        clock, _ = await asyncio.gather(
+            judge_server_clock(self.place.config), self._wait_for_nodes(progress)
+        )
         current = self.sessions.current()
         around = Surroundings(
             now_ns=time.monotonic_ns(),
             free_bytes=free_bytes(self.place.storage),
             storage=str(self.place.storage),
             running_session=current.plan.session if current else 0,
+            clock=clock,
         )
         return preflight(self.place.config, self.fleet, around)
 

@@ -88,8 +88,10 @@ class Stopped(_Message):
 class Check(_Message):
     """One finding of the preflight."""
 
-    name: str
-    ok: bool
+    where: str
+    """The node, or "server"."""
+    point: str
+    verdict: Literal["ok", "warning", "failed"]
     detail: str
     hint: str = ""
     exit_code: int = 3
@@ -97,16 +99,21 @@ class Check(_Message):
     forcible: bool = True
     """Whether --force may pass over it."""
 
+    @property
+    def name(self) -> str:
+        """Where and what, for one line."""
+        return f"{self.where} {self.point}"
+
 
 class Preflight(_Message):
-    """All findings; a session can start when every check is ok."""
+    """All findings; a session can start when none has failed."""
 
     checks: list[Check]
 
     @property
     def failed(self) -> list[Check]:
-        """Checks that are not ok."""
-        return [check for check in self.checks if not check.ok]
+        """What keeps a session from starting."""
+        return [check for check in self.checks if check.verdict == "failed"]
 
 
 class CameraStatus(_Message):

@@ -17,6 +17,7 @@ from control_server.segmenter.admission import MIB
 from control_server.session.catalogue import CatalogueEntry
 
 _LOCK_STYLES = {"locked": "green", "pulling": "yellow", "holdover": "yellow"}
+_VERDICT_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 _STATE_STYLES = {"complete": "green", "incomplete": "red", "damaged": "red", "open": "yellow"}
 
 
@@ -44,10 +45,10 @@ def status_view(status: Status) -> RenderableType:
 
 def preflight_table(found: Preflight) -> RenderableType:
     """`manager preflight`."""
-    table = _table("", "check", "finding", "what to do")
+    table = _table("node", "point", "verdict", "finding", "what to do")
     for check in found.checks:
-        mark = Text("ok", "green") if check.ok else Text("no", "bold red")
-        table.add_row(mark, check.name, check.detail, "" if check.ok else check.hint)
+        verdict = Text(check.verdict, _VERDICT_STYLES[check.verdict])
+        table.add_row(check.where, check.point, verdict, check.detail, check.hint)
     return table
 
 

@@ -82,21 +82,25 @@ def _grandmasters(config: RigConfig) -> list[NodeEntry]:
     return [node for node in config.node if node.clock == "ptp" and node.ptp.role == "grandmaster"]
 
 
-def _server_role(config: RigConfig) -> str:
-    """The server is the reference unless a node is."""
+def server_role(config: RigConfig) -> str:
+    """What the server's clock is to the rig: the reference, unless a node is."""
     if not any(node.clock == "ptp" for node in config.node):
         return "none"
     return "follower" if _grandmasters(config) else "grandmaster"
 
 
+def ptp_domain(config: RigConfig) -> int:
+    """The rig's PTP domain: that of its first node with PTP."""
+    return next((node.ptp.domain for node in config.node if node.clock == "ptp"), 0)
+
+
 def _rig_variables(config: RigConfig, interface: str, ptp_role: str) -> Variables:
     deploy = config.deploy
-    domains = [node.ptp.domain for node in config.node if node.clock == "ptp"]
     return {
         "ansible_user": deploy.user,
         "ansible_port": deploy.ssh_port,
         "tutti_rig_name": config.name,
-        "tutti_domain": domains[0] if domains else 0,
+        "tutti_domain": ptp_domain(config),
         "tutti_interface": interface or deploy.interface,
         "tutti_ptp_role": ptp_role,
         "tutti_ntp_servers": deploy.ntp_servers,
@@ -110,7 +114,7 @@ def _rig_variables(config: RigConfig, interface: str, ptp_role: str) -> Variable
 
 def _server_variables(place: RigPlace) -> Variables:
     config, server = place.config, place.config.server
-    variables = _rig_variables(config, server.interface, _server_role(config))
+    variables = _rig_variables(config, server.interface, server_role(config))
     if server.ssh_address == LOCAL:
         variables["ansible_connection"] = "local"
     return {

@@ -6,8 +6,6 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
@@ -22,7 +20,8 @@ from edge_agent.agent.datagrams import local_address, open_group_socket
 from edge_agent.agent.link import probe_link, read_link_keys
 from edge_agent.camera import make_buffers, needs_buffers, open_camera
 from edge_agent.capture import take_rights
-from edge_agent.clock.watch import ClockWatch
+from edge_agent.clock.points import judge_clock
+from edge_agent.linuxptp.finding import Finding, Verdict
 from edge_agent.stream.encoder import Encoder
 
 _SERVER_WAIT_S = 3.0
@@ -31,75 +30,56 @@ _ENCODER_PICTURES = 10
 _MEGABYTE = 1_000_000
 
 
-class Verdict(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
+Check = Callable[[NodeConfig, NodePaths], Iterator[Finding]]
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """One line of `edge-agent check`."""
-
-    point: str
-    verdict: Verdict
-    text: str
-    mend: str = ""
-    """What to do; empty where nothing is to be done."""
-
-
-Check = Callable[[NodeConfig, NodePaths], Iterator[CheckResult]]
-
-
-def run_checks(config: NodeConfig, paths: NodePaths) -> Iterator[CheckResult]:
+def run_checks(config: NodeConfig, paths: NodePaths) -> Iterator[Finding]:
     """All checks, one after the other; an agent that runs meanwhile is not disturbed."""
     for point, check in _CHECKS.items():
         try:
             yield from check(config, paths)
         except TuttiError as error:
-            yield CheckResult(point, Verdict.FAILED, str(error), error.hint)
+            yield Finding(point, Verdict.FAILED, str(error), error.hint)
 
 
-def _check_keys(_config: NodeConfig, paths: NodePaths) -> Iterator[CheckResult]:
+def _check_keys(_config: NodeConfig, paths: NodePaths) -> Iterator[Finding]:
     read_rig_key(paths.folder / RIG_KEY_NAME)
     read_link_keys(paths.folder)
     mode = (paths.folder / RIG_KEY_NAME).stat().st_mode & 0o077
     if mode:
         mend = f"chmod 600 {paths.folder / RIG_KEY_NAME}"
-        yield CheckResult("keys", Verdict.WARNING, "other users can read the rig key", mend)
+        yield Finding("keys", Verdict.WARNING, "other users can read the rig key", mend)
     else:
-        yield CheckResult("keys", Verdict.OK, "all four are here")
+        yield Finding("keys", Verdict.OK, "all four are here")
 
 
-def _check_network(config: NodeConfig, _paths: NodePaths) -> Iterator[CheckResult]:
+def _check_network(config: NodeConfig, _paths: NodePaths) -> Iterator[Finding]:
     address = local_address(config)
     open_group_socket(config, address).close()
     text = f"START is heard on {config.group}:{config.datagram_port} through {address}"
-    yield CheckResult("network", Verdict.OK, text)
+    yield Finding("network", Verdict.OK, text)
 
 
-def _check_server(config: NodeConfig, paths: NodePaths) -> Iterator[CheckResult]:
+def _check_server(config: NodeConfig, paths: NodePaths) -> Iterator[Finding]:
     where = f"{config.server}:{config.control_port}"
     answer = probe_link(config, read_link_keys(paths.folder), _SERVER_WAIT_S)
     if answer:
         mend = "start the manager there, open the port, or copy the node's keys anew"
-        yield CheckResult("server", Verdict.FAILED, f"{where}: {answer}", mend)
+        yield Finding("server", Verdict.FAILED, f"{where}: {answer}", mend)
     else:
-        yield CheckResult("server", Verdict.OK, f"{where} answers and knows this node's key")
+        yield Finding("server", Verdict.OK, f"{where} answers and knows this node's key")
 
 
-def _check_streams(config: NodeConfig, _paths: NodePaths) -> Iterator[CheckResult]:
+def _check_streams(config: NodeConfig, _paths: NodePaths) -> Iterator[Finding]:
     for camera in config.camera:
         point, where = f"stream {camera.name}", f"{config.server}:{camera.stream_port}"
         try:
             _greet(config.server, camera.stream_port)
         except (OSError, TuttiError) as error:
             mend = "segmenters listen while the manager runs; open the port in the firewall"
-            yield CheckResult(point, Verdict.WARNING, f"{where}: {error}", mend)
+            yield Finding(point, Verdict.WARNING, f"{where}: {error}", mend)
         else:
-            yield CheckResult(point, Verdict.OK, f"a segmenter answers on {where}")
+            yield Finding(point, Verdict.OK, f"a segmenter answers on {where}")
 
 
 def _greet(host: str, port: int) -> None:
@@ -107,7 +87,7 @@ def _greet(host: str, port: int) -> None:
         unpack_challenge(peer.recv(CHALLENGE_SIZE, socket.MSG_WAITALL))
 
 
-def _check_rights(config: NodeConfig, _paths: NodePaths) -> Iterator[CheckResult]:
+def _check_rights(config: NodeConfig, _paths: NodePaths) -> Iterator[Finding]:
     mode = _in_child(_granted_rights, config.realtime)
     missing = [
         name
@@ -117,9 +97,9 @@ def _check_rights(config: NodeConfig, _paths: NodePaths) -> Iterator[CheckResult
     if missing:
         mend = "give the service LimitRTPRIO=99 and LimitMEMLOCK=infinity, or run as root"
         text = f"releases would be timed with {mode}: {' and '.join(missing)} refused"
-        yield CheckResult("rights", Verdict.WARNING, text, mend)
+        yield Finding("rights", Verdict.WARNING, text, mend)
     else:
-        yield CheckResult("rights", Verdict.OK, f"releases are timed with {mode}")
+        yield Finding("rights", Verdict.OK, f"releases are timed with {mode}")
 
 
 def _granted_rights(wanted: Any, pipe: Any) -> None:
@@ -137,39 +117,27 @@ def _in_child(target: Callable[..., None], argument: Any) -> str:
     return str(answer)
 
 
-def _check_clock(config: NodeConfig, _paths: NodePaths) -> Iterator[CheckResult]:
-    watch = ClockWatch(config.clock, config.ptp)
-    discipline = watch.look()
-    for finding in watch.findings:
-        verdict = Verdict(finding.verdict)
-        yield CheckResult(f"clock: {finding.point}", verdict, finding.text, finding.mend)
-    if not discipline.synchronised:
-        yield CheckResult("clock", Verdict.FAILED, discipline.problem)
-    elif discipline.holdover:
-        yield CheckResult("clock", Verdict.WARNING, discipline.problem, "look at the grandmaster")
-    else:
-        bound_us = discipline.uncertainty_ns / 1000
-        text = f"{discipline.source.name.lower()}, within {bound_us:.1f} µs"
-        yield CheckResult("clock", Verdict.OK, text)
+def _check_clock(config: NodeConfig, _paths: NodePaths) -> Iterator[Finding]:
+    return judge_clock(config.clock, config.ptp)
 
 
-def _check_disk(config: NodeConfig, paths: NodePaths) -> Iterator[CheckResult]:
+def _check_disk(config: NodeConfig, paths: NodePaths) -> Iterator[Finding]:
     try:
         paths.make()
     except OSError as error:
         mend = "choose another `state` folder in node.toml, or give this user the right to write"
-        yield CheckResult("disk", Verdict.FAILED, f"{paths.state}: {error}", mend)
+        yield Finding("disk", Verdict.FAILED, f"{paths.state}: {error}", mend)
         return
     free_mb = shutil.disk_usage(paths.state).free // _MEGABYTE
     text = f"{free_mb} MB free for a spool of up to {config.spool_limit_mb} MB"
     if free_mb < config.spool_limit_mb:
         mend = "free some, or lower spool_limit_mb in node.toml"
-        yield CheckResult("disk", Verdict.WARNING, text, mend)
+        yield Finding("disk", Verdict.WARNING, text, mend)
     else:
-        yield CheckResult("disk", Verdict.OK, text)
+        yield Finding("disk", Verdict.OK, text)
 
 
-def _check_cameras(config: NodeConfig, paths: NodePaths) -> Iterator[CheckResult]:
+def _check_cameras(config: NodeConfig, paths: NodePaths) -> Iterator[Finding]:
     for camera in config.camera:
         point = f"camera {camera.name}"
         buffers = make_buffers(camera) if needs_buffers(camera) else None
@@ -177,19 +145,19 @@ def _check_cameras(config: NodeConfig, paths: NodePaths) -> Iterator[CheckResult
             open_camera(camera, paths.folder, buffers, config.sensor_mode).close()
         except TuttiError as error:
             mend = error.hint or "if an agent runs already, it holds the camera"
-            yield CheckResult(point, Verdict.FAILED, str(error), mend)
+            yield Finding(point, Verdict.FAILED, str(error), mend)
         else:
-            yield CheckResult(point, Verdict.OK, f"{camera.backend} opens")
+            yield Finding(point, Verdict.OK, f"{camera.backend} opens")
         finally:
             if buffers is not None:
                 os.close(buffers)
 
 
-def _check_encoder(config: NodeConfig, _paths: NodePaths) -> Iterator[CheckResult]:
+def _check_encoder(config: NodeConfig, _paths: NodePaths) -> Iterator[Finding]:
     for camera in config.camera:
         took_ms = _encode_some(camera)
         text = f"{camera.width}x{camera.height} takes {took_ms:.1f} ms a picture"
-        yield CheckResult(f"encoder {camera.name}", Verdict.OK, text)
+        yield Finding(f"encoder {camera.name}", Verdict.OK, text)
 
 
 def _encode_some(camera: NodeCamera) -> float:

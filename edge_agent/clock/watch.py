@@ -59,7 +59,7 @@ class ClockWatch:
         if self._expected == "ntp":
             return ntp_discipline(read_kernel_clock())
         try:
-            kernel = read_kernel_clock()
+            frequency_ppb = self._frequency_ppb()
             evidence = gather_evidence(self._ptp.socket, self._ptp.domain, self._timestamping)
             status = derive_status(evidence)
         except TuttiError as error:
@@ -68,7 +68,13 @@ class ClockWatch:
             return replace(self._lost(time.monotonic_ns(), problem), problem=problem)
         self._timestamping = evidence.timestamping
         self.findings = tuple(judge(evidence, status, Role(self._ptp.role)))
-        return self.judge(status, time.monotonic_ns(), kernel.frequency_ppb)
+        return self.judge(status, time.monotonic_ns(), frequency_ppb)
+
+    def _frequency_ppb(self) -> float | None:
+        """Of the discipline; the reference itself has none to lose."""
+        if Role(self._ptp.role) is Role.GRANDMASTER:
+            return None
+        return read_kernel_clock().frequency_ppb
 
     def judge(
         self, status: ClockStatus, now_ns: int, frequency_ppb: float | None = None

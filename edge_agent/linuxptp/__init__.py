@@ -24,7 +24,8 @@ from edge_agent.linuxptp.config import (
 )
 from edge_agent.linuxptp.daemons import Daemon, find_daemons, read_processes
 from edge_agent.linuxptp.ethtool import Timestamping, parse_ethtool
-from edge_agent.linuxptp.findings import MAX_OFFSET_NS, Finding, Verdict, judge
+from edge_agent.linuxptp.finding import Finding, Verdict
+from edge_agent.linuxptp.findings import MAX_OFFSET_NS, judge
 from edge_agent.linuxptp.holdover import ClockUncertainty
 from edge_agent.linuxptp.logs import (
     LogLine,

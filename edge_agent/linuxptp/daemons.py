@@ -39,6 +39,12 @@ class Daemon:
         )
 
     @property
+    def both_ways(self) -> bool:
+        """Whether an automatic phc2sys takes CLOCK_REALTIME as a source, too (``-arr``)."""
+        flags = [argument for argument in self.arguments if set(argument) <= set("-ar")]
+        return self.automatic and sum(argument.count("r") for argument in flags) >= 2
+
+    @property
     def source(self) -> str:
         """What a phc2sys copies from: an interface, a device or a clock's name."""
         return self.option("-s")

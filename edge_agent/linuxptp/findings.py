@@ -1,35 +1,15 @@
 """The verdict on each point of a node's clock chain, and how to mend what failed."""
 
-from dataclasses import dataclass
-from enum import StrEnum
-
 from edge_agent.linuxptp.config import Role, Stamping
+from edge_agent.linuxptp.finding import Finding, Verdict, passed
 from edge_agent.linuxptp.pmc import PortState
+from edge_agent.linuxptp.reference import judge_card, judge_reference
 from edge_agent.linuxptp.status import ClockEvidence, ClockStatus, Driver
 
 MAX_OFFSET_NS = 100_000
 """A larger offset is a servo that has not settled; software stamps jitter by far less."""
 MAX_PHC2SYS_AGE_NS = 10_000_000_000
 """phc2sys logs every second by default; ten times that is silence."""
-
-
-class Verdict(StrEnum):
-    """How a point was judged."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One point of the clock chain."""
-
-    point: str
-    verdict: Verdict
-    text: str
-    mend: str = ""
-    """What to do; empty where nothing is to be done."""
 
 
 def judge(evidence: ClockEvidence, status: ClockStatus, role: Role) -> list[Finding]:
@@ -47,11 +27,9 @@ def judge(evidence: ClockEvidence, status: ClockStatus, role: Role) -> list[Find
         findings.append(_phc2sys(status))
     if role is Role.FOLLOWER:
         findings.append(_offset(status))
+    elif status.stamping is Stamping.HARDWARE:
+        findings.append(judge_card(evidence, status))
     return findings
-
-
-def _ok(point: str, text: str) -> Finding:
-    return Finding(point, Verdict.OK, text)
 
 
 def _silent(evidence: ClockEvidence, status: ClockStatus) -> Finding:
@@ -85,7 +63,7 @@ def _port(status: ClockStatus, role: Role) -> Finding:
     wanted = PortState.MASTER if role is Role.GRANDMASTER else PortState.SLAVE
     state = status.port_state
     if state is wanted or (status.is_grandmaster and role is Role.GRANDMASTER):
-        return _ok("port state", f"{state} on {status.interface or 'its interface'}")
+        return passed("port state", f"{state} on {status.interface or 'its interface'}")
     if state is None:
         return Finding(
             "port state", Verdict.FAILED, "ptp4l does not tell its port state", "restart ptp4l"
@@ -97,7 +75,7 @@ def _port(status: ClockStatus, role: Role) -> Finding:
 def _grandmaster(status: ClockStatus, role: Role) -> Finding:
     if role is Role.GRANDMASTER or status.grandmaster:
         text = f"{status.grandmaster or 'this node'}, {status.steps_removed} steps away"
-        return _ok("grandmaster", text)
+        return passed("grandmaster", text)
     return Finding(
         "grandmaster", Verdict.FAILED, "no grandmaster is known", "start ptp4l on the grandmaster"
     )
@@ -114,7 +92,7 @@ def _stamping(evidence: ClockEvidence, status: ClockStatus) -> Finding:
                 "set time_stamping software (a Pi 4B has no hardware stamps; on a CM4, Pi 5 or "
                 "CM5 try another kernel: several lost them)",
             )
-        return _ok("stamping", f"hardware, /dev/ptp{status.phc}" if ability else "hardware")
+        return passed("stamping", f"hardware, /dev/ptp{status.phc}" if ability else "hardware")
     if ability and ability.hardware:
         return Finding(
             "stamping",
@@ -123,7 +101,7 @@ def _stamping(evidence: ClockEvidence, status: ClockStatus) -> Finding:
             "set time_stamping hardware and start phc2sys: errors shrink from microseconds to "
             "below one",
         )
-    return _ok("stamping", "software")
+    return passed("stamping", "software")
 
 
 def _realtime(evidence: ClockEvidence, status: ClockStatus, role: Role) -> Finding:
@@ -136,7 +114,7 @@ def _realtime(evidence: ClockEvidence, status: ClockStatus, role: Role) -> Findi
             _several_mend(status, role),
         )
     if role is Role.GRANDMASTER:
-        return _grandmaster_clock(status)
+        return judge_reference(evidence, status)
     if driver is Driver.NTP:
         return Finding(
             point,
@@ -159,26 +137,7 @@ def _realtime(evidence: ClockEvidence, status: ClockStatus, role: Role) -> Findi
             f"{driver.value} runs but is not locked",
             "wait until it has settled, then read its log",
         )
-    return _ok(point, f"disciplined by {driver.value}")
-
-
-def _grandmaster_clock(status: ClockStatus) -> Finding:
-    point, driver = "CLOCK_REALTIME", status.driver
-    if driver is Driver.NTP:
-        return _ok(point, "UTC by NTP, the rig's reference")
-    if driver is Driver.NONE:
-        return Finding(
-            point,
-            Verdict.WARNING,
-            "runs free: the cameras agree with each other but not with UTC",
-            "enable NTP on the grandmaster: systemctl enable --now systemd-timesyncd",
-        )
-    return Finding(
-        point,
-        Verdict.FAILED,
-        f"steered by {driver.value}, though it is the reference",
-        "run phc2sys from CLOCK_REALTIME to the interface, not back",
-    )
+    return passed(point, f"disciplined by {driver.value}")
 
 
 def _rivals(evidence: ClockEvidence) -> str:
@@ -197,7 +156,7 @@ def _phcs(evidence: ClockEvidence, status: ClockStatus) -> Finding:
     """On boards with several hardware clocks phc2sys must read the one that ptp4l disciplines."""
     count = len(status.phcs)
     if status.stamping is not Stamping.HARDWARE:
-        return _ok("hardware clocks", f"{count}, not used")
+        return passed("hardware clocks", f"{count}, not used")
     for daemon in evidence.daemons:
         device = daemon.source if daemon.name == "phc2sys" else ""
         if device.startswith("/dev/ptp") and device != f"/dev/ptp{status.phc}":
@@ -207,7 +166,7 @@ def _phcs(evidence: ClockEvidence, status: ClockStatus) -> Finding:
                 f"phc2sys reads {device}, ptp4l disciplines /dev/ptp{status.phc}",
                 f"name the interface instead: phc2sys -s {status.interface}",
             )
-    return _ok("hardware clocks", f"{count}, /dev/ptp{status.phc} is used")
+    return passed("hardware clocks", f"{count}, /dev/ptp{status.phc} is used")
 
 
 def _phc2sys(status: ClockStatus) -> Finding:
@@ -226,13 +185,13 @@ def _phc2sys(status: ClockStatus) -> Finding:
             f"silent for {age_ns / 1e9:.0f} s",
             "restart it: systemctl restart phc2sys@<interface>",
         )
-    return _ok("phc2sys", f"reported {age_ns / 1e9:.1f} s ago")
+    return passed("phc2sys", f"reported {age_ns / 1e9:.1f} s ago")
 
 
 def _offset(status: ClockStatus) -> Finding:
     text = f"{status.offset_ns:+.0f} ns, path delay {status.path_delay_ns:.0f} ns"
     if abs(status.offset_ns) <= MAX_OFFSET_NS:
-        return _ok("offset", text)
+        return passed("offset", text)
     return Finding(
         "offset",
         Verdict.FAILED,

@@ -28,6 +28,9 @@ class PortState(StrEnum):
     GRAND_MASTER = "GRAND_MASTER"
 
 
+MASTER_STATES = (PortState.MASTER, PortState.GRAND_MASTER)
+
+
 @dataclass(frozen=True)
 class Response:
     """One management response: which port answered, what was asked, and all fields as text."""

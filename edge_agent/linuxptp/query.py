@@ -12,7 +12,15 @@ from edge_agent.linuxptp.config import UDS_ADDRESS
 from edge_agent.linuxptp.daemons import find_daemons, read_processes
 from edge_agent.linuxptp.ethtool import Timestamping, parse_ethtool
 from edge_agent.linuxptp.logs import LogLine, ServoSample, ServoSummary, parse_log
-from edge_agent.linuxptp.pmc import DATASETS, PortProperties, Response, find, parse_pmc
+from edge_agent.linuxptp.pmc import (
+    DATASETS,
+    MASTER_STATES,
+    PortData,
+    PortProperties,
+    Response,
+    find,
+    parse_pmc,
+)
 from edge_agent.linuxptp.status import ClockEvidence
 
 _TIMEOUT_S = 3  # pmc waits 0.1 s for answers of one ptp4l; more is a hanging machine
@@ -53,6 +61,19 @@ def query_phc2sys(unit: str) -> LogLine | None:
     return servo[-1] if servo else None
 
 
+def query_ntp() -> bool | None:
+    """Return whether NTP has set this machine's clock; None where nobody tells.
+
+    systemd tells, not adjtimex(2): services that must never set a clock may not call that.
+    """
+    question = ("show", "--property=NTPSynchronized", "--value")
+    try:
+        answer = _run("timedatectl", "systemd", *question).strip()
+    except TuttiError:
+        return None
+    return {"yes": True, "no": False}.get(answer)
+
+
 def gather_evidence(
     uds_address: str = UDS_ADDRESS, domain: int = 0, timestamping: Timestamping | None = None
 ) -> ClockEvidence:
@@ -63,7 +84,7 @@ def gather_evidence(
     not installed.
     """
     responses = tuple(query_pmc(uds_address, domain))
-    properties = find(responses, PortProperties)
+    properties, port = find(responses, PortProperties), find(responses, PortData)
     interface = properties.interface if properties else ""
     daemons = find_daemons(read_processes())
     copied = any(daemon.name == "phc2sys" for daemon in daemons)
@@ -73,6 +94,7 @@ def gather_evidence(
         phcs=hardware_clocks(),
         daemons=daemons,
         phc2sys=_optional_phc2sys(interface) if copied else None,
+        ntp_synchronised=query_ntp() if port and port.state in MASTER_STATES else None,
         now_monotonic_ns=time.monotonic_ns(),
     )
 

@@ -13,6 +13,7 @@ from edge_agent.linuxptp.daemons import Daemon
 from edge_agent.linuxptp.ethtool import Timestamping
 from edge_agent.linuxptp.logs import LogLine, ServoSample, ServoSummary
 from edge_agent.linuxptp.pmc import (
+    MASTER_STATES,
     CurrentData,
     ParentData,
     PortData,
@@ -49,6 +50,8 @@ class ClockEvidence:
     daemons: tuple[Daemon, ...] = ()
     phc2sys: LogLine | None = None
     """The newest servo line that phc2sys logged."""
+    ntp_synchronised: bool | None = None
+    """Whether NTP has set the clock of a grandmaster; None: not asked, or nobody tells."""
     now_monotonic_ns: int = 0
 
 
@@ -89,7 +92,7 @@ def derive_status(evidence: ClockEvidence) -> ClockStatus:
     parent = find(evidence.responses, ParentData)
     state = port.state if port else None
     stamping = _stamping(properties)
-    master = state in (PortState.MASTER, PortState.GRAND_MASTER)
+    master = state in MASTER_STATES
     driver = find_driver(evidence.daemons, stamping, master)
     sample = _servo_line(evidence.phc2sys)
     phc2sys_ok = sample is not None and _locked(sample)

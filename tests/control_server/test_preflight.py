@@ -1,7 +1,9 @@
 """What keeps a session from starting, and what a request comes to. No I/O."""
 
+import asyncio
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,15 +15,18 @@ from capture_protocol import (
     DatagramCodec,
     Grid,
     InputError,
+    RigConfig,
     Start,
     StartFlag,
 )
-from capture_protocol.control import CameraHealth, ClockHealth, Heartbeat, Register
+from capture_protocol.control import CameraHealth, ClockFinding, ClockHealth, Heartbeat, Register
+from capture_protocol.rig import PtpSection
 from control_server.commands.lifecycle import parse_utc
 from control_server.fleet.nodes import Fleet
 from control_server.manager.planning import check_lead, epoch_slot, make_plan, wanted_frames
 from control_server.manager.preflight import Surroundings, preflight
 from control_server.manager.requests import StartRequest
+from control_server.manager.server_clock import judge_server_clock
 from tests.support.served_rig import rig_config
 
 NOW_NS = 10**12
@@ -67,20 +72,94 @@ def test_ready_rig_has_no_complaints() -> None:
 @pytest.mark.parametrize(
     ("nodes", "surroundings", "expected"),
     [
-        (fleet(), around(running_session=7), [("session", False)]),
-        (fleet(), around(free_bytes=16 * MIB), [("storage", False)]),
+        (fleet(), around(running_session=7), [("server session", False)]),
+        (fleet(), around(free_bytes=16 * MIB), [("server storage", False)]),
         (fleet(age_ns=4 * 10**9), around(), [("node1 heard", True)]),
         (fleet(state=AgentState.DRAINING), around(), [("node1 idle", True)]),
         (fleet(clock=ClockHealth()), around(), [("node1 clock", True)]),
         (fleet(clock=ClockHealth(source=2, problem="lost")), around(), [("node1 clock", True)]),
-        (fleet(problem="no camera"), around(), [("cam1", True)]),
-        (fleet(cameras=["other"]), around(), [("cam1", True)]),
+        (fleet(problem="no camera"), around(), [("node1 camera cam1", True)]),
+        (fleet(cameras=["other"]), around(), [("node1 camera cam1", True)]),
     ],
 )
 def test_each_complaint(
     nodes: Fleet, surroundings: Surroundings, expected: list[tuple[str, bool]]
 ) -> None:
     assert complaints(nodes, surroundings) == expected
+
+
+def test_every_point_of_a_clock_is_a_row_and_only_failures_keep_a_session_from_starting() -> None:
+    points = [
+        ClockFinding(point="port state", verdict="ok", text="MASTER on eth0"),
+        ClockFinding(point="CLOCK_REALTIME", verdict="warning", text="runs free", mend="NTP"),
+    ]
+    found = preflight(RIG, fleet(), around(clock=points))
+    assert found.failed == []
+    rows = [(row.point, row.verdict, row.hint) for row in found.checks if row.where == "server"]
+    assert rows[2:] == [("port state", "ok", ""), ("CLOCK_REALTIME", "warning", "NTP")]
+    broken = ClockFinding(point="ptp4l", verdict="failed", text="does not answer", mend="start it")
+    nodes = fleet(clock=ClockHealth(source=ClockSource.PTP_SOFTWARE, findings=[broken]))
+    assert complaints(nodes, around(clock=[broken])) == [
+        ("server ptp4l", True),
+        ("node1 clock: ptp4l", True),
+    ]
+
+
+def rig_with(*clocks: tuple[str, str]) -> RigConfig:
+    """A rig whose nodes have these (clock, role)."""
+    nodes = [
+        entry.model_copy(update={"clock": clock, "ptp": PtpSection(role=role)})
+        for entry, (clock, role) in zip(RIG.node, clocks, strict=True)
+    ]
+    return RIG.model_copy(update={"node": nodes})
+
+
+FOLLOWERS = rig_with(("ptp", "follower"), ("ptp", "follower"))
+
+
+def program(folder: Path, *lines: str) -> Path:
+    """A stand-in for edge-agent that answers in a way the real one cannot be brought to."""
+    path = folder / "edge-agent"
+    path.write_text("\n".join(["#!/bin/sh", *lines]) + "\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    "rig", [rig_with(("ntp", "follower"), ("shared", "follower")),
+            rig_with(("ptp", "follower"), ("ptp", "grandmaster"))]
+)  # fmt: skip
+def test_a_clock_that_the_rig_does_not_live_by_is_not_judged(rig: RigConfig) -> None:
+    assert asyncio.run(judge_server_clock(rig, Path("/nowhere"))) == []
+
+
+def test_the_real_agent_judges_the_servers_clock() -> None:
+    found = asyncio.run(judge_server_clock(FOLLOWERS))
+    assert "clock" in [finding.point for finding in found]
+    assert not [finding for finding in found if finding.text.startswith("not judged")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (("echo 'error: pmc is missing' >&2", "exit 4"), "error: pmc is missing"),
+        (("echo '[{\"point\": 1}]'", "exit 3"), "exit code 3"),
+        (("exec sleep 60",), "has not answered"),
+    ],
+)
+def test_an_agent_that_gives_no_judgement_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setattr("control_server.manager.server_clock.WAIT_S", 2.0)
+    (finding,) = asyncio.run(judge_server_clock(FOLLOWERS, program(tmp_path, *lines)))
+    assert (finding.point, finding.verdict) == ("clock", "warning")
+    assert said in finding.text
+    assert finding.mend
+
+
+def test_a_missing_agent_is_a_warning(tmp_path: Path) -> None:
+    (finding,) = asyncio.run(judge_server_clock(FOLLOWERS, tmp_path / "edge-agent"))
+    assert (finding.verdict, finding.mend) == ("warning", "install the agent, too")
 
 
 def test_nodes_never_heard_are_the_only_complaint_about_them() -> None:

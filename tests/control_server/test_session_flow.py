@@ -97,7 +97,7 @@ def test_two_starts_at_once_give_one_session(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert 1 in outcomes
-        assert "session: session 1 is recording" in outcomes
+        assert "server session: session 1 is recording" in outcomes
         rig.stop()
 
 

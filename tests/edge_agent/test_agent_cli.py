@@ -8,7 +8,8 @@ import pytest
 
 from capture_protocol import load_node
 from edge_agent.agent import NodePaths
-from edge_agent.check import Verdict, find_cameras, run_checks
+from edge_agent.check import find_cameras, run_checks
+from edge_agent.linuxptp import Verdict
 from tests.support.agent_peer import AgentPeer
 
 
@@ -135,3 +136,18 @@ def test_clock_config_refuses_what_cannot_work(arguments, said):
     assert done.returncode == 2
     assert done.stdout == ""
     assert said in done.stderr
+
+
+def test_clock_judges_a_machine_without_a_node():
+    done = edge_agent("clock", "--role", "grandmaster", "--json")
+    points = {finding["point"]: finding for finding in json.loads(done.stdout)}
+    failed = {name for name, finding in points.items() if finding["verdict"] == "failed"}
+    assert "clock" in points
+    assert done.returncode == (1 if failed else 0)
+
+
+def test_wait_for_clock_ends_in_time_and_says_how_it_was():
+    done = edge_agent("wait-for-clock", "--timeout", "0.1")
+    assert done.returncode in (0, 1)
+    said = "is disciplined" if done.returncode == 0 else "is not disciplined after 0.1 s"
+    assert said in done.stdout + done.stderr

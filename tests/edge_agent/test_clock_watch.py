@@ -14,6 +14,7 @@ from edge_agent.clock import (
     ntp_discipline,
     read_kernel_clock,
 )
+from edge_agent.clock.waiting import wait_for_discipline
 from edge_agent.clock.watch import LOOK_S, ClockWatch
 from edge_agent.linuxptp import MAX_OFFSET_NS, ClockStatus, Driver
 from edge_agent.linuxptp.pmc import PortState
@@ -163,3 +164,15 @@ def test_the_kernel_is_really_asked():
 def test_a_shared_clock_has_no_error_between_agents():
     discipline = ClockWatch("shared").look()
     assert (discipline.source, discipline.uncertainty_ns) == (ClockSource.SHARED, 0)
+
+
+def test_waiting_ends_as_soon_as_the_kernel_says_so():
+    answers = iter([False, False, True])
+    assert wait_for_discipline(10.0, lambda: kernel(synchronised=next(answers)))
+    assert list(answers) == []
+
+
+def test_waiting_does_not_last_for_ever():
+    asked = []
+    assert not wait_for_discipline(0.0, lambda: asked.append(1) or kernel(synchronised=False))
+    assert asked == [1]

@@ -201,10 +201,19 @@ def test_every_port_state_but_slave_fails_with_its_mend(state, mend):
 
 
 def test_a_grandmaster_on_ntp_is_fine_and_without_it_is_warned():
-    evidence = software(responses=answers("MASTER"), daemons=(PTP4L, NTP))
+    evidence = software(responses=answers("MASTER"), daemons=(PTP4L, NTP), ntp_synchronised=True)
     status = derive_status(evidence)
     assert (status.source, status.disciplined) == (ClockSource.GRANDMASTER, True)
     assert failed(evidence, Role.GRANDMASTER) == {}
+    for synchronised, said in ((False, "has reached no server"), (None, "nobody tells")):
+        doubtful = dataclasses.replace(evidence, ntp_synchronised=synchronised)
+        verdict, *_ = failed(doubtful, Role.GRANDMASTER)["CLOCK_REALTIME"]
+        assert verdict is Verdict.WARNING
+        assert said in next(
+            finding.text
+            for finding in judge(doubtful, derive_status(doubtful), Role.GRANDMASTER)
+            if finding.point == "CLOCK_REALTIME"
+        )
     alone = software(responses=answers("MASTER"))
     assert failed(alone, Role.GRANDMASTER)["CLOCK_REALTIME"][0] is Verdict.WARNING
     slave = failed(software(), Role.GRANDMASTER)
@@ -212,11 +221,22 @@ def test_a_grandmaster_on_ntp_is_fine_and_without_it_is_warned():
 
 
 def test_a_grandmaster_with_hardware_stamps_feeds_its_card_from_the_clock():
-    towards = Daemon("phc2sys", ("-s", "CLOCK_REALTIME", "-c", "eth0", "-O", "0"))
+    towards = Daemon("phc2sys", ("-w", "-s", "CLOCK_REALTIME", "-c", "eth0"))
     evidence = hardware(
-        responses=answers("MASTER", "HARDWARE"), daemons=(PTP4L, towards, NTP), phc2sys=None
+        responses=answers("MASTER", "HARDWARE"),
+        daemons=(PTP4L, towards, NTP),
+        phc2sys=None,
+        ntp_synchronised=True,
     )
     assert failed(evidence, Role.GRANDMASTER) == {}
+    for feeder in (("-a", "-rr"), ("-arr",), ("-w", "-s", "CLOCK_REALTIME", "-c", "/dev/ptp0")):
+        fed = dataclasses.replace(evidence, daemons=(PTP4L, Daemon("phc2sys", feeder), NTP))
+        assert "card's clock" not in failed(fed, Role.GRANDMASTER)
+    alone = dataclasses.replace(evidence, daemons=(PTP4L, NTP))
+    assert failed(alone, Role.GRANDMASTER).keys() == {"card's clock"}
+    other = dataclasses.replace(towards, arguments=("-w", "-s", "CLOCK_REALTIME", "-c", "eth1"))
+    elsewhere = dataclasses.replace(evidence, daemons=(PTP4L, other, NTP))
+    assert failed(elsewhere, Role.GRANDMASTER).keys() == {"card's clock"}
     back = dataclasses.replace(evidence, daemons=(PTP4L, PHC2SYS))
     assert "not back" in failed(back, Role.GRANDMASTER)["CLOCK_REALTIME"][1]
 

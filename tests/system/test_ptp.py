@@ -134,7 +134,11 @@ def test_every_point_of_a_sound_chain_is_ok(ready: PtpRig) -> None:
     assert {"clock", "clock: port state", "clock: offset", "clock: CLOCK_REALTIME"} <= set(chain)
     assert {line["verdict"] for line in chain.values()} == {"ok"}
     preflight = ready.ask("preflight")
-    assert [check["name"] for check in preflight["checks"] if not check["ok"]] == []
+    assert [check for check in preflight["checks"] if check["verdict"] == "failed"] == []
+    server = {check["point"]: check for check in preflight["checks"] if check["where"] == "server"}
+    assert server["clock: port state"]["verdict"] == "ok"
+    assert server["clock"]["detail"] == "the rig's reference"
+    print("the server's clock:", server["clock: CLOCK_REALTIME"]["detail"])
 
 
 def test_a_step_is_found_within_a_frame_and_the_grid_goes_on(ready: PtpRig) -> None:
