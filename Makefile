@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-picamera2 test-ptp test-systemd archive bench bench-genlock bench-flash bench-audio bench-rtsp lint format docs clean
+.PHONY: help setup demo test test-picamera2 test-ptp test-systemd test-archive archive bench bench-genlock bench-flash bench-audio bench-rtsp lint format docs clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 20
@@ -36,6 +36,9 @@ test-ptp: $(STAMP) ## nodes with drifting clocks under real ptp4l, against the t
 
 test-systemd: $(STAMP) ## the agent's unit and watchdog under real systemd in a container (root; 2 min)
 	TUTTI_TEST_SYSTEMD=1 $(BIN)/python -m pytest tests/system/test_watchdog.py -s $(ARGS)
+
+test-archive: $(STAMP) ## a controller without network installs from the archive (root; 5 min; needs the network once)
+	TUTTI_TEST_ARCHIVE=1 $(BIN)/python -m pytest tests/deploy -s $(ARGS)
 
 archive: $(STAMP) ## what a site needs offline: build/site/ and one file (ARGS="--arch aarch64 --python 3.11 --suite bookworm")
 	$(BIN)/python -m deploy.archive $(ARGS)

@@ -16,7 +16,8 @@ from deploy.fleet.network import Network, free_network
 from deploy.fleet.vclock.vclock import VirtualClock, build
 
 SERVER = "server"
-_SERVER_NUMBER, _FIRST_NODE = 1, 11
+_SERVER_NUMBER, _FIRST_NODE, _FLEET_STEP = 1, 11, 60
+"""Last parts of the addresses; a second fleet on the bridge has the next ones."""
 _STATE_NAME = "fleet.json"
 _INTERFACE = """[Match]
 Name=host0
@@ -42,6 +43,7 @@ class State:
 
     network: Network
     members: list[Member]
+    owns_network: bool = True
 
 
 _STATES = TypeAdapter(State)
@@ -64,8 +66,13 @@ class Fleet:
         }
 
     @classmethod
-    def create(cls, folder: Path, nodes: int) -> "Fleet":
+    def create(cls, folder: Path, nodes: int, beside: "Fleet | None" = None) -> "Fleet":
         """A new fleet, still powered off: server and node0, node1, ...
+
+        Args:
+            folder: of the fleet, its last part is the fleet's name.
+            nodes: how many.
+            beside: another fleet whose switch it shares; that one is taken down after this.
 
         Raises:
             TuttiError: the folder has a fleet, or there is no network for it.
@@ -76,10 +83,12 @@ class Fleet:
             )
         bare_root()
         folder.mkdir(parents=True, exist_ok=True)
-        net = free_network(folder.resolve().name)
-        members = [Member(SERVER, net.address(_SERVER_NUMBER))]
-        members += [Member(f"node{i}", net.address(_FIRST_NODE + i)) for i in range(nodes)]
-        publish_bytes(folder / _STATE_NAME, _STATES.dump_json(State(net, members), indent=1))
+        net = beside.state.network if beside else free_network(folder.resolve().name)
+        base = _FLEET_STEP if beside else 0
+        members = [Member(SERVER, net.address(base + _SERVER_NUMBER))]
+        members += [Member(f"node{i}", net.address(base + _FIRST_NODE + i)) for i in range(nodes)]
+        state = State(net, members, owns_network=beside is None)
+        publish_bytes(folder / _STATE_NAME, _STATES.dump_json(state, indent=1))
         fleet = cls(folder)
         try:
             fleet._make()
@@ -100,7 +109,8 @@ class Fleet:
         """Shut all machines down and leave nothing behind."""
         with ThreadPoolExecutor(len(self.machines)) as pool:
             list(pool.map(Container.close, self.machines.values()))
-        self.state.network.delete()
+        if self.state.owns_network:
+            self.state.network.delete()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def machine(self, name: str) -> Container:
@@ -135,7 +145,8 @@ class Fleet:
         return ssh.command(self.folder, name, *words)
 
     def _make(self) -> None:
-        self.state.network.create()
+        if self.state.owns_network:
+            self.state.network.create()
         key = ssh.make_key(self.folder)
         ssh.write_config(self.folder, self.addresses())
         library = build(self.folder)

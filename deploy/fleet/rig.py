@@ -13,32 +13,38 @@ INTERFACE = "host0"
 _WIDTH, _HEIGHT = 640, 480
 
 
-def make_rig(fleet: Fleet, folder: Path, name: str = "fleet") -> RigPlace:
-    """Write the rig's folder: one simulated camera per node, whose pictures show the true time."""
+def make_rig(fleet: Fleet, folder: Path, domain: int = 0) -> RigPlace:
+    """Write the rig's folder: one simulated camera per node, whose pictures show the true time.
+
+    Args:
+        fleet: its machines.
+        folder: of the rig.
+        domain: of PTP; rigs that share a network need different ones.
+    """
     addresses = fleet.addresses()
     server = addresses.pop(SERVER)
     wish = RigWish(
-        name=name,
+        name=fleet.folder.name,
         nodes=len(addresses),
         address=server,
         node_addresses=tuple(addresses.values()),
         fleet=True,
     )
     place, _ = set_up(folder, wish)
-    publish_text(place.path, config_text(_adapted(place.config)))
+    publish_text(place.path, config_text(_adapted(place.config, domain)))
     return set_up(folder, wish)[0]
 
 
-def _adapted(config: RigConfig) -> RigConfig:
+def _adapted(config: RigConfig, domain: int) -> RigConfig:
     deploy = config.deploy.model_copy(update={"user": USER, "operators": [USER], "ntp_servers": []})
-    return config.model_copy(
-        update={"deploy": deploy, "node": [_adapted_node(node) for node in config.node]}
-    )
+    nodes = [_adapted_node(node, domain) for node in config.node]
+    return config.model_copy(update={"deploy": deploy, "node": nodes})
 
 
-def _adapted_node(node: NodeEntry) -> NodeEntry:
+def _adapted_node(node: NodeEntry, domain: int) -> NodeEntry:
     cameras = [_adapted_camera(camera) for camera in node.camera]
-    return node.model_copy(update={"interface": INTERFACE, "camera": cameras})
+    ptp = node.ptp.model_copy(update={"domain": domain})
+    return node.model_copy(update={"interface": INTERFACE, "ptp": ptp, "camera": cameras})
 
 
 def _adapted_camera(camera: CameraConfig) -> CameraConfig:

@@ -56,18 +56,18 @@ class Run:
 class Lab:
     """Runs a fleet while the context lasts; `playbook` makes it a rig."""
 
-    def __init__(self, name: str, nodes: int) -> None:
+    def __init__(self, name: str, nodes: int, beside: "Lab | None" = None, domain: int = 0) -> None:
         self.folder = FLEETS / name
         self.seconds: dict[str, float] = {}
-        self._nodes = nodes
+        self._nodes, self._beside, self._domain = nodes, beside, domain
 
     def __enter__(self) -> "Lab":
         with ExitStack() as undo:
             undo.callback(self._clear)
             self._clear()
-            self.site = self._timed("site archive", lambda: build_site(SITE, TARGETS))
+            self.site = self._timed("site archive", self._site)
             self.fleet = self._timed("bare machines", self._boot)
-            self.place = make_rig(self.fleet, self.folder / "rig")
+            self.place = make_rig(self.fleet, self.folder / "rig", self._domain)
             undo.pop_all()
         return self
 
@@ -80,8 +80,12 @@ class Lab:
             Fleet(self.folder).down()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _site(self) -> Path:
+        return self._beside.site if self._beside else build_site(SITE, TARGETS)
+
     def _boot(self) -> Fleet:
-        fleet = Fleet.create(self.folder, self._nodes)
+        neighbour = self._beside.fleet if self._beside else None
+        fleet = Fleet.create(self.folder, self._nodes, neighbour)
         fleet.power_on()
         return fleet
 

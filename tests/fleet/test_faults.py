@@ -225,6 +225,46 @@ def test_two_faults_at_once(lab: Lab) -> None:
     assert_undisturbed(result, "cam0", VICTIMS_CAMERA)
 
 
+def test_two_rigs_on_one_network_do_not_meet(lab: Lab) -> None:
+    with Lab("other", 1, beside=lab, domain=7) as other:
+        run = other.playbook("site.yml")
+        assert run.returncode == 0, run.text[-3000:]
+        other.wait_ready()
+        ours, theirs = lab.start(40), other.start(20)
+        for rig, folder in ((other, theirs), (lab, ours)):
+            rig.wait_for_slot(folder, folder.read_plan().frames or 0)
+            rig.wait_sealed(folder)
+            result = rig.audit(folder, deep=True)
+            print(f"\n{result.rig}: {result.sentence}")
+            assert result.verdict == "pass", result.sentence
+            assert all(camera.parts == 1 for camera in result.cameras)
+        print(f"refused datagrams: {lab.ask('status')['refused_datagrams']}")
+        assert masters(other) == {clock_of(other, SERVER)}
+        assert masters(lab) == {clock_of(lab, SERVER)}
+        assert masters(lab).isdisjoint(masters(other))
+
+
+def masters(lab: Lab) -> set[str]:
+    """Identities of the clocks that the nodes follow."""
+    found = set()
+    for name in set(lab.fleet.addresses()) - {SERVER}:
+        found.add(ptp_data(lab, name, "PARENT_DATA_SET", "grandmasterIdentity"))
+    return found
+
+
+def clock_of(lab: Lab, name: str) -> str:
+    """Identity of a machine's own clock."""
+    return ptp_data(lab, name, "DEFAULT_DATA_SET", "clockIdentity")
+
+
+def ptp_data(lab: Lab, name: str, data_set: str, field: str) -> str:
+    """What a machine's ptp4l says."""
+    domain = str(lab.place.config.node[0].ptp.domain)
+    command = ["pmc", "-u", "-b", "0", "-d", domain, f"GET {data_set}"]
+    words = lab.fleet.machine(name).run(*command).stdout.split()
+    return words[words.index(field) + 1]
+
+
 def camera(result: AuditResult, name: str) -> CameraResult:
     """One camera's result."""
     return next(camera for camera in result.cameras if camera.name == name)
