@@ -125,6 +125,8 @@ class VideoMetadata:
     """From the first frame to the end of the last; None for a live stream."""
     complete: bool = True
     """False if the source is known to hold less than it should (a truncated file)."""
+    decoder: str = "software"
+    """What decodes: "software", or the kind of hardware device ("vaapi", "cuda", "drm", ...)."""
     notes: tuple[str, ...] = ()
     """Findings a person should know: truncation, estimated times, duplicates."""
 

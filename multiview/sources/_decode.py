@@ -18,7 +18,7 @@ Numbered: TypeAlias = tuple[int, av.VideoFrame]
 
 
 def decode_packets(
-    file: PacketFile, entry: int, is_wanted: Callable[[int], bool]
+    file: PacketFile, entry: int, is_wanted: Callable[[int], bool], last: int | None = None
 ) -> Iterator[Numbered]:
     """Pictures with their packets' numbers, in order of presentation, from packet ``entry`` on.
 
@@ -26,7 +26,7 @@ def decode_packets(
     identified even if time stamps are missing, wrong or repeated. (PyAV's `opaque` would be the
     field for it, but its table is keyed by the object's address, which two decoders share.) A
     packet that cannot be decoded gives no picture, nor does one that is not wanted and to which
-    no other picture refers.
+    no other picture refers. After packet ``last`` the decoder is emptied.
     """
     codec = None
     for number, packet in file.packets_from(entry):
@@ -34,6 +34,8 @@ def decode_packets(
         codec.skip_frame = "DEFAULT" if is_wanted(number) else "NONREF"
         packet.pts, packet.dts = number, None
         yield from _pictures(codec, packet)
+        if last is not None and number >= last:
+            break
     if codec is not None:
         yield from _pictures(codec, None)
 
@@ -43,8 +45,22 @@ def _pictures(codec: av.VideoCodecContext, packet: VideoPacket | None) -> Iterat
         for picture in codec.decode(packet):
             if picture.pts is not None:
                 yield picture.pts, picture
-    except (av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError):
+    except av.error.FFmpegError:  # damaged, of an unknown kind, or the device failed
         return
+
+
+def glance(file: PacketFile, index: FrameIndex, number: int) -> av.VideoFrame | None:
+    """One frame alone, the soonest way: nothing behind its packet is decoded to push it out.
+
+    The decoder is emptied by that, so whoever reads on starts again at the entry point. None if no
+    picture comes, or if its second field may be in a packet behind it.
+    """
+    wanted = int(index.packet_of_frame[number])
+    entry = int(index.entry_of_frame[number])
+    for packet, picture in decode_packets(file, entry, wanted.__eq__, last=wanted):
+        if packet == wanted:
+            return None if picture.interlaced_frame else picture
+    return None
 
 
 def decoded_order(file: PacketFile) -> list[int]:
@@ -54,6 +70,9 @@ def decoded_order(file: PacketFile) -> list[int]:
     """
     shown = [number for number, _ in decode_packets(file, 0, lambda _: True)]
     lost = sorted(set(range(len(file.rows))) - set(shown))
+    if lost and file.device is not None:
+        file.leave_device()
+        return decoded_order(file)
     order = list(dict.fromkeys(shown))
     for number in lost:
         order.insert(number, number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import av
 from capture_protocol import FrameRecord
 from multiview.errors import SourceClosedError
 from multiview.sources._contract import Clock, Frame, Picture, VideoMetadata
-from multiview.sources._decode import DecodeRun
+from multiview.sources._decode import DecodeRun, glance
 from multiview.sources._index import FrameIndex
 from multiview.sources._indexed import IndexedFile
 from multiview.sources._numbered import NumberedSource, Times
@@ -53,7 +54,8 @@ class FileVideoSource(NumberedSource):
         clock: what ``frame_times_ns`` count from.
         decoder_threads: cores that decode this file at a time; None for up to four. One costs
             the least when as many sources as cores are read together.
-        hardware: decode on a hardware device if one opens; in software if not.
+        hardware: decode on a hardware device if one opens, and in software if not, or if the
+            device fails at a frame; False for software in any case.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class FileVideoSource(NumberedSource):
         frame_times_ns: Sequence[int] | None = None,
         clock: Clock = Clock.OWN,
         decoder_threads: int | None = None,
-        hardware: bool = False,
+        hardware: bool = True,
     ) -> None:
         self.camera_id = camera_id
         self.path = Path(source_path)
@@ -97,6 +99,7 @@ class FileVideoSource(NumberedSource):
         self._run: DecodeRun | None = None
         self._lost: set[int] = set()
         self._reads_onwards = 0
+        self._decoded = 0
         self._next = 0
 
     @property
@@ -111,15 +114,19 @@ class FileVideoSource(NumberedSource):
 
     def get_metadata(self) -> VideoMetadata:
         """Size, rate, extent and findings."""
-        self._opened()
-        return self._metadata
+        return replace(self._metadata, decoder=self._opened().file.decoder)
 
     def frame_by_number(self, number: int) -> Frame:
         """Frame ``number`` in order of presentation; raises IndexError outside the file."""
         indexed = self._opened()
         self._check_number(number)
-        picture = self._window.get(number)
-        return self._frame(number, picture or self._decode(indexed.file, number))
+        picture = self._window.get(number) or self._decode(indexed.file, number)
+        if picture is None and indexed.file.device is not None:
+            self._stop_run()
+            self._lost.clear()
+            indexed.file.leave_device()
+            picture = self._decode(indexed.file, number)
+        return self._frame(number, picture)
 
     def release(self) -> None:
         """Close the file and drop the window."""
@@ -152,6 +159,13 @@ class FileVideoSource(NumberedSource):
         """Decode up to this frame, keeping what comes before it in the window."""
         if number in self._lost:
             return None
+        is_jump, self._decoded = self._is_jump(number), number
+        if is_jump:
+            self._stop_run()
+            picture = glance(file, self._index, number)
+            if picture is not None:
+                self._window.put(number, picture)
+                return picture
         run = self._run_towards(file, number)
         for found, picture in run:
             self._window.put(found, picture)
@@ -159,6 +173,13 @@ class FileVideoSource(NumberedSource):
                 break
         self._lost.update(range(number, run.next_number - 1))
         return self._window.get(number)
+
+    def _is_jump(self, number: int) -> bool:
+        """Whether the frame is far from the one decoded before: its neighbours can wait."""
+        entries = self._index.entry_of_frame
+        is_near = abs(number - self._decoded) <= SEEK_WORTH_FRAMES
+        in_group = entries[number] == entries[self._decoded]
+        return not (is_near or in_group)
 
     def _run_towards(self, file: PacketFile, number: int) -> DecodeRun:
         """The present run if it reaches the frame soon, else a new one."""

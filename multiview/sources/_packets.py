@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from multiview.errors import SourceError, SourceNotFoundError, SourceOpenError, SourceStalledError
-from multiview.sources._hardware import hardware_decoder
+from multiview.sources._hardware import decoder_name, hardware_device
 from multiview.sources._index import PacketRow
 
 MAX_PIXELS = 8192 * 8192
@@ -36,7 +37,7 @@ class PacketFile:
 
     def __init__(self, path: Path, *, decoder_threads: int = 1, hardware: bool = False) -> None:
         self.path = path
-        self._hardware = hardware_decoder() if hardware else None
+        self.device = hardware_device() if hardware else None
         self._decoder_threads = decoder_threads
         self.container, self.stream = self._open()
         self._has_pts = self.container.format.name not in FORMATS_WITHOUT_PTS
@@ -69,20 +70,28 @@ class PacketFile:
             if found >= number:
                 yield found, packet
 
+    @property
+    def decoder(self) -> str:
+        """What decodes this file: a kind of device, or "software"."""
+        return decoder_name(self.stream.codec_context, self.device)
+
+    def leave_device(self) -> None:
+        """Decode in software from now on."""
+        self.device = None
+        self._reopen()
+
     def close(self) -> None:
         """Close the file."""
         self.container.close()
 
+    def _reopen(self) -> None:
+        self.container.close()
+        self.container, self.stream = self._open()
+
     def _open(self) -> tuple[InputContainer, VideoStream]:
         _check_regular(self.path)
         try:
-            container = av.open(
-                str(self.path),
-                mode="r",
-                timeout=READ_TIMEOUT_S,
-                hwaccel=self._hardware,
-                container_options={"protocol_whitelist": "file"},
-            )
+            container = self._open_container()
         except av.error.ExitError as error:
             raise SourceStalledError(f"{self.path}: no answer in {READ_TIMEOUT_S:g} s") from error
         except (av.error.FFmpegError, ValueError) as error:
@@ -99,6 +108,23 @@ class PacketFile:
         codec = stream.codec_context
         codec.thread_type, codec.thread_count = "FRAME", self._decoder_threads
         return container, stream
+
+    def _open_container(self) -> InputContainer:
+        """On the device; without it if it fails, because another process may have all of it."""
+        hwaccel = None if self.device is None else HWAccel(self.device)
+        try:
+            return av.open(
+                str(self.path),
+                mode="r",
+                timeout=READ_TIMEOUT_S,
+                hwaccel=hwaccel,
+                container_options={"protocol_whitelist": "file"},
+            )
+        except av.error.FFmpegError:
+            if self.device is None:
+                raise
+            self.device = None
+            return self._open_container()
 
     def _read(self) -> Iterator[VideoPacket]:
         self._at_start = False
@@ -154,8 +180,7 @@ class PacketFile:
     def _read_from_start(self) -> Iterator[VideoPacket]:
         """Open anew, unless nothing was read yet: not every format can seek to its start."""
         if not self._at_start:
-            self.container.close()
-            self.container, self.stream = self._open()
+            self._reopen()
         return self._read()
 
 

@@ -183,9 +183,3 @@ def test_threads_end_with_their_source(originals) -> None:
                 source.read_frame()
             assert threading.active_count() == before + 1
     assert threading.active_count() == before
-
-
-def test_hardware_is_used_only_if_it_opens_and_changes_no_answer(originals) -> None:
-    with FileVideoSource(originals[".mp4"].path, "cam", hardware=True) as source:
-        assert [shown_number(frame) for frame in source.frames()] == list(range(120))
-        assert shown_number(source.frame_by_number(50)) == 50
