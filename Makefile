@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-picamera2 test-ptp test-systemd test-archive archive bench bench-genlock bench-flash bench-audio bench-rtsp lint format docs clean
+.PHONY: help setup demo test test-picamera2 test-ptp test-systemd test-archive archive bench bench-genlock bench-flash bench-audio bench-rtsp lint lint-systemd format docs clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 20
@@ -79,6 +79,9 @@ lint: $(STAMP)   ## format check, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lint-systemd: $(STAMP) ## verify the units and print how locked up they are; fails above the limit
+	$(BIN)/python -m deploy.lint_units
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .

@@ -15,7 +15,12 @@ from control_server.commands.shared import (
 )
 from control_server.manager.process import ask
 from control_server.manager.requests import Preflight, PreflightRequest, Status, StatusRequest
-from control_server.manager.views import preflight_table, sessions_table, status_view
+from control_server.manager.views import (
+    journal_lines,
+    preflight_table,
+    sessions_table,
+    status_view,
+)
 from control_server.rig.place import RigPlace, find_rig
 from control_server.session.catalogue import catalogue
 
@@ -59,13 +64,25 @@ def sessions(rig: RigOption = None, json: JsonOption = False) -> None:
         console.print(sessions_table(entries))
 
 
-def preflight(rig: RigOption = None, json: JsonOption = False) -> None:
+def preflight(
+    log: Annotated[
+        bool,
+        typer.Option("--log", help="What is not ok as lines for the journal; silent in a session."),
+    ] = False,
+    rig: RigOption = None,
+    json: JsonOption = False,
+) -> None:
     """Say whether a session could start now; exits 0 only if so.
 
     Example: manager preflight
     """
-    found = Preflight.model_validate(ask(find_rig(rig), PreflightRequest(), progress_printer()))
-    if json:
+    place = find_rig(rig)
+    if log and _ask_status(place).session is not None:
+        return
+    found = Preflight.model_validate(ask(place, PreflightRequest(), progress_printer()))
+    if log:
+        print("\n".join(journal_lines(found)))
+    elif json:
         print_json({"ok": not found.failed, **found.model_dump(mode="json")})
     else:
         console.print(preflight_table(found))

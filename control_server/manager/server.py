@@ -29,6 +29,7 @@ from control_server.manager.requests import (
     StatusRequest,
     StopRequest,
 )
+from control_server.manager.service_manager import ServiceManager
 from control_server.manager.status import status
 from control_server.manager.storage_guard import guard_storage
 from control_server.manager.switchboard import Switchboard
@@ -64,6 +65,7 @@ class ControlServer:
         delivery = Delivery(self._fleet, self._announcer, self._board.tell)
         self._recorder = Recorder(place, self._fleet, self._sessions, delivery)
         self._supervisor = make_supervisor(place, self._refusals)
+        self._service = ServiceManager()
 
     async def run(self) -> None:
         """Serve until told to end.
@@ -92,9 +94,16 @@ class ControlServer:
         )
         self._recorder.resume()
         self._tasks.spawn(guard_storage(self._place, self._sessions.open_runs))
+        self._tasks.spawn(self._service.feed(self._doing))
+        self._service.ready()
         _log.info("serving rig %s as process %d", self._place.config.name, os.getpid())
 
+    def _doing(self) -> str:
+        run = self._sessions.current()
+        return f"session {run.plan.session} records" if run else "no session runs"
+
     async def _close(self) -> None:
+        self._service.stopping()
         await self._tasks.close()
         await self._supervisor.close()
         await self._recorder.close()

@@ -52,6 +52,18 @@ def preflight_table(found: Preflight) -> RenderableType:
     return table
 
 
+def journal_lines(found: Preflight) -> list[str]:
+    """`manager preflight --log`: what is not ok, then the sum; "<3>" is sd-daemon(3)'s "error"."""
+    marked = {"failed": "<3>", "warning": "<4>"}
+    lines = [
+        f"{marked[check.verdict]}{check.name}: {check.detail}; {check.hint}".removesuffix("; ")
+        for check in found.checks
+        if check.verdict in marked
+    ]
+    state = "a session cannot start" if found.failed else "a session can start"
+    return [*lines, f"<6>{len(found.checks)} points, {len(found.failed)} failed: {state}"]
+
+
 def sessions_table(entries: list[CatalogueEntry]) -> RenderableType:
     """`manager sessions`."""
     if not entries:
