@@ -25,6 +25,8 @@ FLEETS = Path("/var/lib/tutti-fleet")
 SITE = Path("/var/cache/tutti/test-site")
 """What was fetched for the archive stays there from run to run."""
 TARGETS = Targets(("x86_64",), ("3.11",), ("bookworm",))
+KEPT = os.environ.get("TUTTI_KEEP_FLEET") == "1"
+"""The fleet is left for the next run, which takes it as it is: for work on the tests."""
 WAIT_S = 90.0
 LIVE_SLOTS = 60
 """A camera is live again when what it has sent is less than this behind the grid."""
@@ -63,8 +65,9 @@ class Lab:
 
     def __enter__(self) -> "Lab":
         with ExitStack() as undo:
-            undo.callback(self._clear)
-            self._clear()
+            if not KEPT:
+                undo.callback(self._clear)
+                self._clear()
             self.site = self._timed("site archive", self._site)
             self.fleet = self._timed("bare machines", self._boot)
             self.place = make_rig(self.fleet, self.folder / "rig", self._domain)
@@ -72,7 +75,8 @@ class Lab:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._clear()
+        if not KEPT:
+            self._clear()
 
     def _clear(self) -> None:
         """Whatever a run left that was ended in the middle is taken down, too."""
@@ -84,6 +88,8 @@ class Lab:
         return self._beside.site if self._beside else build_site(SITE, TARGETS)
 
     def _boot(self) -> Fleet:
+        if KEPT and (self.folder / "fleet.json").exists():
+            return Fleet(self.folder)
         neighbour = self._beside.fleet if self._beside else None
         fleet = Fleet.create(self.folder, self._nodes, neighbour)
         fleet.power_on()
