@@ -69,7 +69,7 @@ def build_site(out: Path, targets: Targets) -> Path:
 def pack_site(site: Path) -> Path:
     """One file of a site/, with its checksum beside it."""
     number = (site / VERSION_NAME).read_text(encoding="utf-8").strip()
-    packed = site.parent / f"tutti-site-{number}.tar.gz"
+    packed = site.parent / f"tutti-site-{number}.tar"
     pack(site, packed)
     publish_text(site.parent / CHECKSUMS_NAME, f"{file_digest(packed)}  {packed.name}\n")
     return packed

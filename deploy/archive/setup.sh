@@ -30,9 +30,16 @@ PIP_CONFIG_FILE=/dev/null .venv/bin/python "$pip/pip" --isolated install --quiet
   --disable-pip-version-check --no-index \
   --find-links "$wheels" --find-links "controller/$machine" tutti-capture ansible-core
 
-say "done: version $(cat VERSION)"
-say "Next, in a new folder of your rig (docs/operations.md explains each step):"
-say "  export PATH=\"$PWD/.venv/bin:\$PATH\""
+cat >env.sh <<EOF
+# For your shell: . $PWD/env.sh
+export TUTTI='$PWD'
+export PATH='$PWD/.venv/bin':"\$PATH"
+export ANSIBLE_CONFIG='$PWD/ansible/ansible.cfg'
+EOF
+
+say "done: version $(cat VERSION). Next (docs/operations.md explains each step):"
+say "  . $PWD/env.sh"
+say "  mkdir ~/rig && cd ~/rig"
 say "  manager init --fleet --address SERVER --node-address NODE0 --node-address NODE1"
-say "  edit rig.toml, then: manager init"
-say "  ansible-playbook -i $PWD/ansible/inventory $PWD/ansible/site.yml"
+say "  edit rig.toml, then: manager init, manager first-boot --out cards"
+say "  ansible-playbook \$TUTTI/ansible/site.yml"

@@ -55,7 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         pytest.skip(f"no network, and not everything is in {cache}: {done.stderr.strip()[-200:]}")
     assert done.returncode == 0, done.stderr
     print(f"\nbuilt in {time.monotonic() - began:.0f} s: {done.stdout.splitlines()[-1]}")
-    (packed,) = sorted(out.glob("tutti-site-*.tar.gz"))
+    (packed,) = sorted(out.glob("tutti-site-*.tar"))
     folder = tmp_path_factory.mktemp("unpacked")
     subprocess.run(["tar", "--extract", "--file", packed, "--directory", folder], check=True)
     packed.unlink()
