@@ -1,42 +1,33 @@
-"""Clocks and shutters of all cameras, and the instants of all flashes, in one robust fit.
-
-Every edge is one linear equation on the base camera's clock:
-
-    t_frame + offset + drift·(t_frame − origin) + row·T_row − [exposure, if trailing] = flash
-
-Leading and trailing edges in one and in two frames separate line time from exposure. Weak priors
-(what cameras and crystals are like) keep what the footage does not show at a large but finite
-uncertainty.
-"""
+"""Clocks and shutters of all cameras, and the instants of all flashes, in one robust fit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm, t
 
-from multiview.flash._edges import Edge, Kind
-from multiview.flash._track import EXPOSURE_SHARE, READOUT_SHARE, FlashTrack
+from multiview.flash._equations import (
+    DRIFT,
+    FLASH_SPREAD_MS,
+    MS,
+    OFFSET,
+    OWN_CLOCK,
+    PER_CAMERA,
+    PPM_MS,
+    Member,
+    System,
+)
 
 Float64 = npt.NDArray[np.float64]
 
-MS = 1e6  # ns; the fit works in milliseconds and ppm so that its columns are of one size
-PPM_MS = 1e-6  # ms of offset per ms of time and ppm of drift
-DRIFT_SPREAD_PPM = 200.0  # crystals keep 100; files of odd time bases have shown 300
-EDGE_FLOOR_NS = 25_000.0  # what texture and the light curve leave even in the clearest edge
-COMMON_FLOOR_NS = 20_000.0  # the same, of all edges of one camera alike
-FLASH_SPREAD_MS = 1e9  # a flash may be at any time of the footage
+COMMON_FLOOR_NS = 20_000.0  # what texture leaves in all edges of one camera alike
 HUBER = 1.5  # sigmas; first rounds: outliers pull, but no more than linearly
 TUKEY = 6.0  # sigmas; last rounds: outliers do not pull at all
 ROUNDS = 12  # of each
 CONFIDENCE = 0.99
-
-PER_CAMERA = 4
-OFFSET, DRIFT, LINE, EXPOSURE = range(PER_CAMERA)
-OWN_CLOCK = 2  # of the columns, those of the base camera: its offset and drift are given
 
 
 @dataclass(frozen=True)
@@ -67,127 +58,17 @@ class JointFit:
     """equations beyond the unknowns: what there is to find contradictions by"""
 
 
-@dataclass(frozen=True)
-class Member:
-    """One camera in the fit: its track, its rough place and which flash each event is."""
-
-    track: FlashTrack
-    offset_ns: float
-    drift: float
-    origin_ns: int
-    flash_of: Sequence[int]
-    """flash index of each event of the track"""
-
-
-@dataclass(frozen=True)
-class _Equation:
-    camera: int
-    flash: int
-    edge: Edge
-    frame_time_ns: int
-
-
-class _System:
-    """The linear equations, in milliseconds and ppm."""
-
-    def __init__(self, members: Sequence[Member], base: int) -> None:
-        self.members = members
-        self.base = base
-        self.equations = [
-            _Equation(index, flash, edge, time)
-            for index, member in enumerate(members)
-            for event, flash in zip(member.track.events, member.flash_of, strict=True)
-            for edge, time in zip(event.edges, event.edge_times_ns, strict=True)
-        ]
-        flashes = sorted({equation.flash for equation in self.equations})
-        first = PER_CAMERA * len(members)
-        self.column = {flash: first + k for k, flash in enumerate(flashes)}
-        self.width = first + len(flashes)
-        rows = [self._data_row(equation) for equation in self.equations]
-        self.matrix = np.array([row for row, _, _ in rows]).reshape(-1, self.width)
-        self.target = np.array([target for _, target, _ in rows])
-        self.sigma = np.array([sigma for _, _, sigma in rows])
-        self.prior, self.prior_target = self._prior()
-
-    def _data_row(self, equation: _Equation) -> tuple[Float64, float, float]:
-        member, edge = self.members[equation.camera], equation.edge
-        row = np.zeros(self.width)
-        own = row[PER_CAMERA * equation.camera :][:PER_CAMERA]
-        elapsed_ms = (equation.frame_time_ns - member.origin_ns) / MS
-        own[:] = [
-            1.0,
-            PPM_MS * elapsed_ms,
-            edge.row,
-            -1.0 if edge.kind is Kind.TRAIL else 0.0,
-        ]
-        if equation.camera == self.base:  # its clock is the timeline
-            own[[OFFSET, DRIFT]] = 0.0
-        row[self.column[equation.flash]] = -1.0
-        rough_ms = (equation.frame_time_ns + member.offset_ns) / MS + member.drift * elapsed_ms
-        line = member.track.shutter.line_time_ns
-        step = member.track.time_step_ns
-        sigma = np.hypot(np.hypot(edge.sigma * line, EDGE_FLOOR_NS), step / np.sqrt(12))
-        return row, -rough_ms, float(sigma) / MS
-
-    def _prior(self) -> tuple[Float64, Float64]:
-        """Rows already divided by their sigmas."""
-        rows, targets = [], []
-        for index, member in enumerate(self.members):
-            period_ms = member.track.period_ns / MS
-            line_ms = period_ms / member.track.height
-            knowledge = [
-                (LINE, READOUT_SHARE[0] * line_ms, READOUT_SHARE[1] * line_ms),
-                (EXPOSURE, EXPOSURE_SHARE[0] * period_ms, EXPOSURE_SHARE[1] * period_ms),
-                (DRIFT, -member.drift / PPM_MS, DRIFT_SPREAD_PPM),
-            ]
-            if index == self.base:
-                knowledge[-1] = (DRIFT, 0.0, 1.0)
-                knowledge.append((OFFSET, 0.0, 1.0))
-            for parameter, mean, sigma in knowledge:
-                row = np.zeros(self.width)
-                row[PER_CAMERA * index + parameter] = 1 / sigma
-                rows.append(row)
-                targets.append(mean / sigma)
-        for column in self.column.values():  # keeps a flash whose edges are all let go of finite
-            row = np.zeros(self.width)
-            row[column] = 1 / FLASH_SPREAD_MS
-            rows.append(row)
-            targets.append(0.0)
-        return np.array(rows), np.array(targets)
-
-    def solve(self, weights: Float64) -> Float64:
-        """Weighted least squares; weights multiply the inverse variances."""
-        root = np.sqrt(weights) / self.sigma
-        matrix = np.vstack([self.matrix * root[:, None], self.prior])
-        target = np.concatenate([self.target * root, self.prior_target])
-        solution: Float64 = np.linalg.lstsq(matrix, target, rcond=None)[0]
-        return solution
-
-    def residuals(self, solution: Float64) -> Float64:
-        """Misfit of each equation, in sigmas."""
-        misfit: Float64 = (self.matrix @ solution - self.target) / self.sigma
-        return misfit
-
-    def covariance(self, weights: Float64) -> Float64:
-        """Inverse of the weighted normal matrix."""
-        root = np.sqrt(weights) / self.sigma
-        matrix = np.vstack([self.matrix * root[:, None], self.prior])
-        _, triangle = np.linalg.qr(matrix)
-        root_inverse = np.linalg.inv(triangle)
-        inverse: Float64 = root_inverse @ root_inverse.T
-        return inverse
-
-
 def fit(members: Mapping[str, Member], base: str) -> JointFit:
     """Fit all cameras' clocks and shutters and all flashes' instants."""
     names = list(members)
-    system = _System(list(members.values()), names.index(base))
+    system = System(list(members.values()), names.index(base))
     solution, weights = _robust(system)
     misfit = system.residuals(solution)
-    believed = weights > 0
-    covariance = system.covariance(weights) * _inflation(misfit, weights, system.width)
+    scatter, student = _scatter(system, misfit, weights)
+    covariance = system.covariance(weights) * scatter * student
+    stamp_variance = (scatter - 1) * student * float(np.mean(system.sigma**2)) * MS**2
     cameras = {
-        name: _camera(system, index, solution, covariance, misfit, believed)
+        name: _camera(system, index, solution, covariance, misfit, weights > 0, stamp_variance)
         for index, name in enumerate(names)
     }
     flashes = {
@@ -198,12 +79,14 @@ def fit(members: Mapping[str, Member], base: str) -> JointFit:
     return JointFit(cameras, flashes, len(system.equations) - system.width + OWN_CLOCK)
 
 
-def _robust(system: _System) -> tuple[Float64, Float64]:
+def _robust(system: System) -> tuple[Float64, Float64]:
     """Reweight: first Huber from wherever the rough offsets are, then Tukey to drop outliers."""
     weights = np.ones(len(system.equations))
+    left = max(len(weights) - system.parameters(weights), 1.0)
+    widening = 1.4826 * np.sqrt(len(weights) / left)  # the fit took up part of the scatter
     for cut, law in [(HUBER, _huber)] * ROUNDS + [(TUKEY, _tukey)] * ROUNDS:
         misfit = system.residuals(system.solve(weights))
-        spread = max(float(np.median(np.abs(misfit))) * 1.4826, 1.0) if len(misfit) else 1.0
+        spread = max(float(np.median(np.abs(misfit))) * widening, 1.0) if len(misfit) else 1.0
         weights = law(misfit / spread, cut)
     return system.solve(weights), weights
 
@@ -216,25 +99,30 @@ def _tukey(misfit: Float64, cut: float) -> Float64:
     return np.where(np.abs(misfit) < cut, (1 - (misfit / cut) ** 2) ** 2, 0.0)
 
 
-def _inflation(misfit: Float64, weights: Float64, width: int) -> float:
-    """Scale of the covariance by what the data really scatter, with Student's law for few data.
+def _scatter(system: System, misfit: Float64, weights: Float64) -> tuple[float, float]:
+    """How much more the data scatter (variance) than they should, and Student's law for few data.
 
-    The factor makes the normal 99 % bound of the result a 99 % bound of Student's law.
+    An edge that was not believed still speaks against the model: it counts as much as the worst
+    that is. The second factor makes the normal 99 % bound a 99 % bound of Student's law.
     """
-    freedom = max(float(weights.sum()) - width + PER_CAMERA, 1.0)  # priors carry some parameters
-    scatter = max(float(weights @ misfit**2) / freedom, 1.0)
+    freedom = max(float(weights.sum()) - system.parameters(weights), 1.0)
+    believed = np.abs(misfit[weights > 0])
+    counted = np.minimum(np.abs(misfit), max(believed.max(initial=0.0), TUKEY))
+    scatter = max(float(counted @ counted) / freedom, 1.0)
     quantile = (1 + CONFIDENCE) / 2
-    return scatter * float(t.ppf(quantile, freedom) / norm.ppf(quantile)) ** 2
+    return scatter, float(t.ppf(quantile, freedom) / norm.ppf(quantile)) ** 2
 
 
 def _camera(
-    system: _System,
+    system: System,
     index: int,
     solution: Float64,
     covariance: Float64,
     misfit: Float64,
     believed: npt.NDArray[np.bool_],
+    stamp_variance: float,
 ) -> CameraFit:
+    """One camera's part; ``stamp_variance`` (ns²) is scatter that only frame times explain."""
     member = system.members[index]
     own = slice(PER_CAMERA * index, PER_CAMERA * (index + 1))
     unit = np.array([MS, PPM_MS, MS, MS])
@@ -244,6 +132,7 @@ def _camera(
         spread[[OFFSET, DRIFT], :] = spread[:, [OFFSET, DRIFT]] = 0.0
     else:
         spread[OFFSET, OFFSET] += COMMON_FLOOR_NS**2
+    spread[OFFSET, OFFSET] += stamp_variance
     mine = np.array([equation.camera == index for equation in system.equations], dtype=np.bool_)
     kept = mine & believed
     return CameraFit(

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from multiview.flash._equations import DRIFT, EXPOSURE, LINE, OFFSET
 from multiview.flash._errors import WeakFlashError
-from multiview.flash._fit import DRIFT, EXPOSURE, LINE, OFFSET, CameraFit
-from multiview.flash._solve import Solution
+from multiview.flash._fit import CameraFit
+from multiview.flash._solution import Solution
 from multiview.flash._track import FlashTrack
 from multiview.timeline import Evidence, Timeline, TimelineSet, as_covariance
 

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from numpy.typing import NDArray
 
 from multiview.live._connection import LiveFrame
@@ -136,8 +137,12 @@ def frame_type(decoded: av.VideoFrame) -> str:
 
 
 def motion_vectors(decoded: av.VideoFrame) -> MotionVectors:
-    """N×10 int64; 0×10 where the frame has none."""
-    vectors = decoded.side_data.get("MOTION_VECTORS")
+    """N×10 int64; 0×10 where the frame has none.
+
+    Not by ``decoded.side_data``: the frame would keep it and it the frame, so that each picture
+    would stay in memory until Python next looks for such cycles.
+    """
+    vectors = SideDataContainer(decoded).get("MOTION_VECTORS")  # type: ignore[call-arg]
     if vectors is None:
         return np.empty((0, len(MOTION_COLUMNS)), np.int64)
     rows = vectors.to_ndarray()
