@@ -116,7 +116,11 @@ def is_served(runtime: Path) -> bool:
 
 def _share(path: Path, operators: str) -> None:
     try:
-        os.chown(path, -1, grp.getgrnam(operators).gr_gid)
+        group = grp.getgrnam(operators).gr_gid
+        if (
+            path.stat().st_gid != group
+        ):  # as a service it is: the unit's group, and no right to chown
+            os.chown(path, -1, group)
     except (KeyError, PermissionError) as error:
         reason = "does not exist" if isinstance(error, KeyError) else "is not the manager's"
         raise EnvironmentLackError(
