@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from capture_protocol import TuttiError
-from control_server.commands import deployment, later, lifecycle, overview, rig
+from control_server.commands import deployment, later, lifecycle, overview, retention, rig
 
 app = typer.Typer(
     name="manager",
@@ -22,6 +22,7 @@ rig.register(app)
 lifecycle.register(app)
 overview.register(app)
 deployment.register(app)
+retention.register(app)
 
 
 def _show_version(wanted: bool) -> None:
