@@ -1,8 +1,8 @@
 """Capture times of live streams against the truth that GStreamer's server draws into them.
 
 ``make bench-rtsp`` reads one to four cameras by TCP and UDP, with mixed rates, B-frames, a
-sender clock that drifts and reports at the usual interval; then one long read. It prints a table
-and writes ``bench/results/rtsp.json``. The short cases take a minute each: a report comes every
+sender clock that drifts and reports at the usual interval; before that one long read. It prints
+a table and writes ``bench/results/rtsp.json``. The short cases take a minute each: a report comes every
 1 to 7 s, so that is some tens of fits. The long read takes ten minutes: a leak of one picture per
 report (0.1 MB every 5 s of four cameras) would show as 48 MB, one of 1 KB per frame as 60 MB.
 A decoder keeps the buffers of its fullest moment: a step after the machine stalled is no leak, a
@@ -242,11 +242,11 @@ def main(
     if not is_available():
         console.print(f"GStreamer's RTSP server is missing: {INSTALL}")
         raise typer.Exit(4)
+    long = read_long(minutes) if minutes else None  # first: in a process that did nothing else
     runs = [(name, way) for name in CASES if only in name for way in ("tcp", "udp")]
     cases = [measure(*run, seconds) for run in track(runs, console=console)]
     if cases:
         console.print(table(cases))
-    long = read_long(minutes) if minutes else None
     if long is not None:
         console.print(
             f"{long.minutes:g} min of {LONG_CASE}: {long.packets} packets, "
