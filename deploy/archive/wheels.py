@@ -1,6 +1,7 @@
 """The wheelhouse: every wheel that servers, nodes and the controller need, for every target.
 
-A node needs a fifth of what the server needs: `node.txt` beside the wheels names its share.
+Lists beside the wheels name what a machine installs, by its Python: `server-3.11.txt` everything,
+`node-3.11.txt` a fifth of it.
 """
 
 import os
@@ -18,7 +19,6 @@ NODE_PROJECTS = ("av", "numpy", "pydantic", "pyzmq", "rich", "sh", "typer")
 """What edge_agent and capture_protocol import, of the project's dependencies."""
 CONTROLLER_PROJECTS = ("ansible-core", "pip")
 """pip itself: Debian's Python comes without it."""
-NODE_LIST_NAME = "node.txt"
 CONSTRAINTS_NAME = "constraints.txt"
 
 
@@ -38,10 +38,10 @@ class Wheelhouse:
             wheels = site / "wheels" / architecture
             everything = self._fetched(architecture, python, projects)
             node = self._fetched(architecture, python, list(NODE_PROJECTS), within=everything)
-            for wheel in everything:
+            for wheel in [own, *everything]:
                 link(wheel, wheels / wheel.name)
-            link(own, wheels / own.name)
-            _add_to_list(wheels / NODE_LIST_NAME, [wheel.name for wheel in [own, *node]])
+            _list(wheels / f"server-{python}.txt", [own, *everything])
+            _list(wheels / f"node-{python}.txt", [own, *node])
             for wheel in self._fetched(architecture, python, list(CONTROLLER_PROJECTS)):
                 link(wheel, site / "controller" / architecture / wheel.name)
 
@@ -99,7 +99,5 @@ def dependencies(project: Path) -> list[str]:
     return required
 
 
-def _add_to_list(path: Path, names: list[str]) -> None:
-    """A list that two versions of Python share."""
-    held = path.read_text(encoding="utf-8").split() if path.exists() else []
-    publish_text(path, "\n".join(sorted({*held, *names})) + "\n")
+def _list(path: Path, wheels: list[Path]) -> None:
+    publish_text(path, "".join(f"{name}\n" for name in sorted(wheel.name for wheel in wheels)))
