@@ -2,11 +2,11 @@
 
 ``make bench-rtsp`` reads one to four cameras by TCP and UDP, with mixed rates, B-frames, a
 sender clock that drifts and reports at the usual interval; before that one long read. It prints
-a table and writes ``bench/results/rtsp.json``. The short cases take a minute each: a report comes every
-1 to 7 s, so that is some tens of fits. The long read takes ten minutes: a leak of one picture per
-report (0.1 MB every 5 s of four cameras) would show as 48 MB, one of 1 KB per frame as 60 MB.
-A decoder keeps the buffers of its fullest moment: a step after the machine stalled is no leak, a
-slope is.
+a table and writes ``bench/results/rtsp.json``. The short cases take a minute each: a report comes
+every 1 to 7 s, so that is some tens of fits. The long read takes ten minutes: a leak of one
+picture per report (0.1 MB every 5 s of four cameras) would show as 48 MB, one of 1 KB per frame as
+60 MB. A decoder keeps the buffers of its fullest moment: a step after the machine stalled is no
+leak, a slope is.
 """
 
 import json

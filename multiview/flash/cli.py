@@ -33,62 +33,89 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _stderr = Console(stderr=True)
 
 
+Videos = Annotated[list[Path], typer.Argument(help="Videos; the first is the base camera.")]
+Preview = Annotated[
+    Path | None,
+    typer.Option("--write-preview", help="Write a synchronized preview montage (MP4)."),
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--out-synchronized-dir", help="Write the videos, synchronized, in here."),
+]
+Rate = Annotated[
+    str, typer.Option(help="Rate of written videos, such as 25 or 30000/1001. [base's rate]")
+]
+ShowFlashes = Annotated[
+    bool, typer.Option("--show-flashes", help="Show a chart of the detected flashes.")
+]
+FlashChart = Annotated[
+    Path | None, typer.Option(help="Write that chart as a picture (PNG, SVG or PDF).")
+]
+AsJson = Annotated[bool, typer.Option("--model-json", "--json", help="Print the model as JSON.")]
+AsYaml = Annotated[bool, typer.Option("--model-yaml", help="Print the model as YAML.")]
+MaxBound = Annotated[
+    float, typer.Option(min=0.001, help="Refuse if a row's time is less sure (99 %).")
+]
+CacheDir = Annotated[
+    Path | None, typer.Option(help="Where decoded features are kept. [user's cache]")
+]
+UseAudio = Annotated[
+    bool, typer.Option("--audio", help="Use the videos' sound too: it narrows the search.")
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no features.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
+
+
 @app.command(epilog=EPILOG)
 def synchronize(
-    files: Annotated[list[Path], typer.Argument(help="Videos; the first is the base camera.")],
-    preview: Annotated[
-        Path | None,
-        typer.Option("--write-preview", help="Write a synchronized preview montage (MP4)."),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--out-synchronized-dir", help="Write the videos, synchronized, in here."),
-    ] = None,
-    fps: Annotated[
-        str, typer.Option(help="Rate of written videos, such as 25 or 30000/1001. [base's rate]")
-    ] = "",
-    show_flashes: Annotated[
-        bool, typer.Option("--show-flashes", help="Show a chart of the detected flashes.")
-    ] = False,
-    flash_chart: Annotated[
-        Path | None, typer.Option(help="Write that chart as a picture (PNG, SVG or PDF).")
-    ] = None,
-    model_json: Annotated[
-        bool, typer.Option("--model-json", "--json", help="Print the model as JSON.")
-    ] = False,
-    model_yaml: Annotated[
-        bool, typer.Option("--model-yaml", help="Print the model as YAML.")
-    ] = False,
-    max_bound_ms: Annotated[
-        float, typer.Option(min=0.001, help="Refuse if a row's time is less sure (99 %).")
-    ] = MAX_BOUND_NS / 1e6,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Where decoded features are kept. [user's cache]")
-    ] = None,
-    audio: Annotated[
-        bool, typer.Option("--audio", help="Use the videos' sound too: it narrows the search.")
-    ] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no features.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,  # noqa: ARG001
+    files: Videos,
+    preview: Preview = None,
+    folder: Folder = None,
+    fps: Rate = "",
+    show_flashes: ShowFlashes = False,
+    flash_chart: FlashChart = None,
+    model_json: AsJson = False,
+    model_yaml: AsYaml = False,
+    max_bound_ms: MaxBound = MAX_BOUND_NS / 1e6,
+    cache_dir: CacheDir = None,
+    audio: UseAudio = False,
+    no_cache: NoCache = False,
+    debug: Debug = False,  # noqa: ARG001 - read by main
 ) -> None:
     """Put videos that show the same camera flashes on one timeline, or say why not."""
     rate = _parse_rate(fps)
-    sync = FlashVideoSynchronization(cache_dir, use_cache=not no_cache)
     videos = dict(zip(camera_names(files), files, strict=True))
+    sync = FlashVideoSynchronization(cache_dir, use_cache=not no_cache)
     with _progress(f"detecting flashes in {len(files)} videos") as bars:
         sync.detect_flash_events(videos, bars.per_camera)
     if show_flashes:
         _stderr.print(text_chart(sync), highlight=False)
     if flash_chart is not None:
-        _save_chart(sync, flash_chart)
-    if audio:
-        with _progress("listening") as bars:
-            sync.synchronize_with_audio(read_sounds(videos, bars.total), max_bound_ms=max_bound_ms)
-    else:
-        sync.synchronize(max_bound_ms=max_bound_ms)
+        _save_chart(sync, flash_chart)  # stays if the synchronisation is refused
+    _solve(sync, videos, audio, max_bound_ms)
     _report(sync, model_json, model_yaml)
     if flash_chart is not None:
         _save_chart(sync, flash_chart)
+    _write(sync, folder, preview, rate)
+
+
+def _solve(
+    sync: FlashVideoSynchronization, videos: dict[str, Path], audio: bool, max_bound_ms: float
+) -> None:
+    if audio:
+        with _progress("listening") as bars:
+            sounds = read_sounds(videos, bars.total)
+        sync.synchronize_with_audio(sounds, max_bound_ms=max_bound_ms)
+    else:
+        sync.synchronize(max_bound_ms=max_bound_ms)
+
+
+def _write(
+    sync: FlashVideoSynchronization,
+    folder: Path | None,
+    preview: Path | None,
+    rate: Fraction | None,
+) -> None:
     if folder is not None:
         with _progress("writing synchronized videos") as bars:
             write_synchronized_videos(sync, folder, rate, bars.total)
