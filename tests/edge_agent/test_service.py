@@ -14,7 +14,10 @@ from edge_agent.service import FrameProgress, ServiceManager, fields, log_to_jou
 @pytest.fixture
 def notified(tmp_path, monkeypatch):
     """A service manager's socket, and what has come to it."""
-    pytest.importorskip("systemd.daemon", reason="pip install '.[systemd]'")
+    pytest.importorskip(
+        "systemd.daemon",
+        reason="sudo apt-get install -y libsystemd-dev pkg-config, then make setup",
+    )
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(path))
