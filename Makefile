@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-picamera2 test-ptp test-systemd test-archive archive bench bench-genlock bench-flash bench-audio bench-rtsp lint lint-systemd format docs clean
+.PHONY: help setup demo test test-picamera2 test-ptp test-systemd test-archive test-first-boot archive bench bench-genlock bench-flash bench-audio bench-rtsp lint lint-ansible lint-systemd format docs clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 20
@@ -42,6 +42,9 @@ test-systemd: $(STAMP) ## the units and their watchdogs under real systemd in co
 
 test-archive: $(STAMP) ## a controller without network installs from the archive (root; 5 min; needs the network once)
 	TUTTI_TEST_ARCHIVE=1 $(BIN)/python -m pytest tests/deploy -s $(ARGS)
+
+test-first-boot: $(STAMP) ## a card's files, carried out by Debian trixie's cloud-init in a container (root; network once)
+	TUTTI_TEST_FIRST_BOOT=1 $(BIN)/python -m pytest tests/deploy/test_first_boot_live.py -s $(ARGS)
 
 archive: $(STAMP) ## what a site needs offline: build/site/ and one file (ARGS="--arch aarch64 --python 3.11 --suite bookworm")
 	$(BIN)/python -m deploy.archive $(ARGS)
@@ -82,6 +85,11 @@ lint: $(STAMP)   ## format check, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lint-ansible: $(STAMP) ## playbooks: ansible-lint (production), yamllint, syntax
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[deploy]'
+	cd ansible && PATH="$(abspath $(BIN)):$$PATH" sh -c 'yamllint --strict . && ansible-lint && \
+	  ansible-playbook --syntax-check -i localhost, -e node=localhost *.yml'
 
 lint-systemd: $(STAMP) ## verify the units and print how locked up they are; fails above the limit
 	$(BIN)/python -m deploy.lint_units
