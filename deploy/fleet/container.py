@@ -52,6 +52,8 @@ class Plan:
     """Its virtual clock at first power-on; none: the kernel's."""
     clock_later: Oscillator | None = None
     """The same clock at any later power-on; none: as at the first."""
+    realtime: bool = False
+    """Its programs may lock memory and take real-time priority, as if its cores were its own."""
 
 
 _PLANS = TypeAdapter(Plan)

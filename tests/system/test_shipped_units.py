@@ -12,7 +12,7 @@ from control_server.audit import run_audit
 from deploy.fleet import lacking
 from tests.system.unit_rig import INTERFACE, ROOT, UnitRig, journal, lacking_python, shown
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 
 PTP4L = f"ptp4l@{INTERFACE}.service"
 

@@ -28,7 +28,7 @@ VENV = Path("/opt/tutti/.venv")
 BIN = VENV / "bin"
 INTERFACE = "host0"
 SERVER_NUMBER, NODE_NUMBER = 1, 11
-WAIT_S = 60.0
+WAIT_S = 120.0
 SCRIPT = """#!{python}
 from {module}.cli import main
 if __name__ == "__main__":
@@ -113,7 +113,7 @@ class UnitRig:
         return set_up(self._folder / "rig", wish)[0]
 
     def _machine(self, name: str, bridge: str, clock: Any, library: Path) -> Container:
-        plan = Plan(name, lower="/", bridge=bridge, in_memory=True, clock=clock)
+        plan = Plan(name, lower="/", bridge=bridge, in_memory=True, realtime=True, clock=clock)
         machine = Container.create(self._folder / name, plan)
         clocks.install(machine.root, library)
         shutil.copytree(ROOT / "systemd", machine.root / "etc/systemd/system", dirs_exist_ok=True)
