@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-picamera2 test-ptp test-systemd test-archive test-first-boot archive bench bench-genlock bench-flash bench-audio bench-rtsp lint lint-ansible lint-systemd format docs clean
+.PHONY: help setup demo test test-picamera2 test-ptp test-systemd test-archive test-first-boot archive bench bench-genlock bench-flash bench-audio bench-rtsp lint lint-ansible lint-systemd format pictures docs clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 20
@@ -97,6 +97,9 @@ lint-systemd: $(STAMP) ## verify the units and print how locked up they are; fai
 format: $(STAMP) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+pictures: $(STAMP) ## draw the pictures of docs/multiview again, from real runs
+	set -e; for script in docs/multiview/*.py; do $(BIN)/python $$script; done
 
 docs: $(STAMP)   ## build the documentation into site/
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

@@ -73,7 +73,7 @@ class CameraFeed:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask the thread to end; see :meth:`join`."""
+        """Ask the thread to end; see ``join``."""
         self._stop.set()
 
     def join(self, deadline_s: float) -> None:

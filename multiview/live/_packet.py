@@ -51,7 +51,7 @@ class FrameData(TypedDict):
     """One camera's part of a packet; all but the status is None unless that is FRAME_OKAY."""
 
     frame_status: str
-    """a :class:`FrameStatus`"""
+    """a ``FrameStatus``"""
     timestamp: float | None
     """Unix time (s) of the capture by the sender's clock"""
     frame: Image | None
@@ -65,9 +65,9 @@ class FrameData(TypedDict):
     error_bound_ns: int | None
     """±, 99 % confidence, against the sender's clock; None also where nothing bounds it"""
     timing: str | None
-    """a :class:`Timing`: what the time rests on"""
+    """a ``Timing``: what the time rests on"""
     clock: str | None
-    """a :class:`ClockState`: what is to be thought of the sender's clock"""
+    """a ``ClockState``: what is to be thought of the sender's clock"""
 
 
 class FramePacket(dict[int, FrameData]):

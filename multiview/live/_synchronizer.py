@@ -82,7 +82,7 @@ class StreamSynchronizer:
         max_lateness_s: how much later than usual a frame may come before its packet goes without.
 
     Streams are read from construction on, by one thread per camera. Use as a context manager,
-    or call :meth:`release`. Raises InputError for parameters that make no sense.
+    or call ``release``. Raises InputError for parameters that make no sense.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class StreamSynchronizer:
         """The next packet; waits until there is one, or for ``timeout`` seconds.
 
         Raises StreamProcessingError if the streams are too far apart, SourceStalledError when the
-        time is over, SourceClosedError after :meth:`release`.
+        time is over, SourceClosedError after ``release``.
         """
         deadline_s = None if timeout is None else time.monotonic() + timeout
         with self._changed:
@@ -139,7 +139,7 @@ class StreamSynchronizer:
         return waiting.convert()
 
     def __iter__(self) -> Iterator[FramePacket]:
-        """Packet after packet, until :meth:`release`."""
+        """Packet after packet, until ``release``."""
         while not self._closed:
             try:
                 yield self.get_frame_packet()
