@@ -154,9 +154,9 @@ class Fleet:
         for number, member in enumerate(self.state.members):
             clock = clocks.oscillator(number - 1) if number else clocks.SERVER_OSCILLATOR
             later = clocks.after_power_off(clock) if number else clock
-            self._add(
-                member, Plan(member.name, lower, self.state.network.bridge, False, clock, later)
-            )
+            bridge = self.state.network.bridge
+            plan = Plan(member.name, lower, bridge, clock=clock, clock_later=later, realtime=True)
+            self._add(member, plan)
             root = self.machine(member.name).root
             ssh.install(root, key)
             clocks.install(root, library)

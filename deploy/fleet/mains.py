@@ -59,7 +59,8 @@ def nspawn_command(container: Container, plan: Plan) -> list[str]:
     options.append(f"--bind={container.shared_memory}:/dev/shm")
     options.append(f"--network-bridge={plan.bridge}" if plan.bridge else "--private-network")
     if plan.realtime:
-        options += ["--rlimit=RTPRIO=95", "--rlimit=MEMLOCK=infinity", "--capability=CAP_IPC_LOCK"]
+        # Its systemd may then give what units ask for: LimitRTPRIO, LimitMEMLOCK.
+        options.append("--capability=CAP_SYS_RESOURCE,CAP_IPC_LOCK")
     if plan.clock:
         # The right to set a clock: what the virtual one asks for, and units have as a condition.
         options.append("--capability=CAP_SYS_TIME")
