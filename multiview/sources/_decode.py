@@ -9,6 +9,7 @@ import av
 
 from multiview.sources._index import FrameIndex
 from multiview.sources._packets import PacketFile, VideoPacket
+from multiview.sources._patience import Patience
 from multiview.sources._prefetch import Prefetch
 
 KEPT_BEFORE = 8
@@ -86,19 +87,18 @@ class DecodeRun:
     only pictures near it are sure to come: others may be left out to get there sooner.
     """
 
-    def __init__(self, file: PacketFile, index: FrameIndex, first: int) -> None:
+    def __init__(self, file: PacketFile, index: FrameIndex, first: int, patience: Patience) -> None:
         entry = int(index.entry_of_frame[first])
         self.next_number = max(0, int(index.frame_of_packet[entry]))
         self._index = index
-        self._pictures: Iterator[Numbered] = decode_packets(
+        pictures = decode_packets(
             file, entry, lambda packet: index.frame_of_packet[packet] >= first - KEPT_BEFORE
         )
-        self._prefetch: Prefetch[Numbered] | None = None
+        self._pictures = Prefetch(pictures, patience)
 
     def read_ahead(self, depth: int) -> None:
-        """From now on decode in a thread, up to ``depth`` pictures ahead."""
-        if self._prefetch is None:
-            self._pictures = self._prefetch = Prefetch(self._pictures, depth)
+        """From now on decode up to ``depth`` pictures ahead."""
+        self._pictures.read_ahead(depth)
 
     def __iter__(self) -> Iterator[Numbered]:
         """Go on, without pictures that an edit list hides or that refer to an earlier group."""
@@ -111,5 +111,4 @@ class DecodeRun:
 
     def close(self) -> None:
         """Stop decoding."""
-        if self._prefetch is not None:
-            self._prefetch.close()
+        self._pictures.close()

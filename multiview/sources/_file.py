@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from math import inf
 from pathlib import Path
 
 import av
 
 from capture_protocol import FrameRecord
-from multiview.errors import SourceClosedError
+from multiview.errors import SourceClosedError, SourceStalledError, SyncConfigError
 from multiview.sources._contract import Clock, Frame, Picture, VideoMetadata
 from multiview.sources._decode import DecodeRun, glance
 from multiview.sources._index import FrameIndex
 from multiview.sources._indexed import IndexedFile
 from multiview.sources._numbered import NumberedSource, Times
 from multiview.sources._packets import PacketFile
+from multiview.sources._patience import Patience
+from multiview.sources._prefetch import in_time
 from multiview.sources._window import FrameWindow
 
 WINDOW_BYTES = 64 * 2**20
 """Holds a group of 30 pictures at 1280×720 and some, so that near access needs no decoding; more
 costs time, because the decoder then never works in memory that is still in a cache."""
+STALL_TIMEOUT_S = 20.0
+"""Long enough for a sleeping disk to spin up and for a network share to be found again."""
 MAX_DECODER_THREADS = 4
 """Each thread more delays the first picture by one, and costs some of the work again."""
+MOST_DECODER_THREADS = 64
+"""More would hold more pictures than any window."""
 READ_AHEAD_BYTES = 32 * 2**20
 READ_AHEAD_FRAMES = 16
 """A key picture may take as long as ten others: with fewer, sources that are read in step wait for
@@ -56,6 +65,7 @@ class FileVideoSource(NumberedSource):
             the least when as many sources as cores are read together.
         hardware: decode on a hardware device if one opens, and in software if not, or if the
             device fails at a frame; False for software in any case.
+        stall_timeout_s: seconds without any data after which a disk is taken for stalled.
     """
 
     def __init__(
@@ -68,9 +78,12 @@ class FileVideoSource(NumberedSource):
         clock: Clock = Clock.OWN,
         decoder_threads: int | None = None,
         hardware: bool = True,
+        stall_timeout_s: float = STALL_TIMEOUT_S,
     ) -> None:
+        _check_limits(window_s, decoder_threads, stall_timeout_s)
         self.camera_id = camera_id
         self.path = Path(source_path)
+        self._patience = Patience(self.path, stall_timeout_s)
         self._window_s = window_s
         self._given_times = frame_times_ns
         self._clock = clock
@@ -81,14 +94,14 @@ class FileVideoSource(NumberedSource):
         self._metadata: VideoMetadata
 
     def open(self) -> None:
-        """Open the file and index it; raises :class:`SourceOpenError` with the reason."""
+        """Open the file and index it.
+
+        Raises:
+            SourceOpenError: not there, not a video, or without frames.
+            SourceStalledError: its disk gives nothing.
+        """
         self.release()
-        self._indexed = indexed = IndexedFile.read(
-            self.path,
-            self._given_times,
-            decoder_threads=self._decoder_threads,
-            hardware=self._hardware,
-        )
+        self._indexed = indexed = in_time(self._patience, self._read_index)
         self._index = indexed.index
         clock = Clock.UTC if indexed.records else self._clock
         self._metadata = indexed.describe(self.camera_id, clock)
@@ -114,33 +127,49 @@ class FileVideoSource(NumberedSource):
 
     def get_metadata(self) -> VideoMetadata:
         """Size, rate, extent and findings."""
-        return replace(self._metadata, decoder=self._opened().file.decoder)
+        decoder = self._opened().file.decoder
+        return replace(self._metadata, decoder=decoder)
 
     def frame_by_number(self, number: int) -> Frame:
         """Frame ``number`` in order of presentation; raises IndexError outside the file."""
         indexed = self._opened()
         self._check_number(number)
-        picture = self._window.get(number) or self._decode(indexed.file, number)
-        if picture is None and indexed.file.device is not None:
-            self._stop_run()
-            self._lost.clear()
-            indexed.file.leave_device()
-            picture = self._decode(indexed.file, number)
+        picture = self._window.get(number)
+        if picture is None:
+            try:
+                picture = self._decode(indexed.file, number)
+            except SourceStalledError:
+                self._leave_behind()
+                raise
         return self._frame(number, picture)
 
     def release(self) -> None:
         """Close the file and drop the window."""
         if self._indexed is None:
             return
-        self._stop_run()
-        self._window.clear()
-        self._indexed.file.close()
-        self._indexed = None
+        file = self._indexed.file
+        with suppress(SourceStalledError):
+            self._stop_run()
+            in_time(self._patience, file.close)
+        self._leave_behind()
 
     def _opened(self) -> IndexedFile:
         if self._indexed is None:
             raise SourceClosedError(f"{self.camera_id} ({self.path}) is not open", hint="open() it")
         return self._indexed
+
+    def _read_index(self) -> IndexedFile:
+        return IndexedFile.read(
+            self._patience,
+            self._given_times,
+            decoder_threads=self._decoder_threads,
+            hardware=self._hardware,
+        )
+
+    def _leave_behind(self) -> None:
+        """Close without touching the file: a thread that waits for it closes it at last."""
+        self._window.clear()
+        self._indexed = self._run = None
 
     def _frame(self, number: int, decoded: av.VideoFrame | None) -> Frame:
         time_ns = int(self._index.times_ns[number])
@@ -156,13 +185,23 @@ class FileVideoSource(NumberedSource):
         )
 
     def _decode(self, file: PacketFile, number: int) -> av.VideoFrame | None:
+        """Decode the frame; one that a device cannot decode is tried again in software."""
+        picture = self._decode_once(file, number)
+        if picture is None and file.device is not None:
+            self._stop_run()
+            self._lost.clear()
+            in_time(self._patience, file.leave_device)
+            picture = self._decode_once(file, number)
+        return picture
+
+    def _decode_once(self, file: PacketFile, number: int) -> av.VideoFrame | None:
         """Decode up to this frame, keeping what comes before it in the window."""
         if number in self._lost:
             return None
         is_jump, self._decoded = self._is_jump(number), number
         if is_jump:
             self._stop_run()
-            picture = glance(file, self._index, number)
+            picture = in_time(self._patience, partial(glance, file, self._index, number))
             if picture is not None:
                 self._window.put(number, picture)
                 return picture
@@ -191,7 +230,7 @@ class FileVideoSource(NumberedSource):
             return run
         self._stop_run()
         self._reads_onwards = 0
-        self._run = DecodeRun(file, self._index, number)
+        self._run = DecodeRun(file, self._index, number, self._patience)
         return self._run
 
     def _is_ahead(self, position: int, number: int) -> bool:
@@ -202,6 +241,15 @@ class FileVideoSource(NumberedSource):
         if self._run is not None:
             self._run.close()
             self._run = None
+
+
+def _check_limits(window_s: float, decoder_threads: int | None, stall_timeout_s: float) -> None:
+    if not 0 <= window_s < inf:
+        raise SyncConfigError(f"a window of {window_s} s cannot be kept")
+    if decoder_threads is not None and not 1 <= decoder_threads <= MOST_DECODER_THREADS:
+        raise SyncConfigError(f"{decoder_threads} decoder threads: 1 to {MOST_DECODER_THREADS}")
+    if not 0 < stall_timeout_s < inf:
+        raise SyncConfigError(f"a stall limit of {stall_timeout_s} s is not usable")
 
 
 def _reason(decoded: av.VideoFrame | None) -> str:

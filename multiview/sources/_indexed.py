@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 
 from capture_protocol import FrameRecord
@@ -15,6 +14,7 @@ from multiview.sources._describe import describe
 from multiview.sources._evidence import EvidenceReader, sigma_ns
 from multiview.sources._index import FrameIndex, build_index, presentation_order
 from multiview.sources._packets import PacketFile, assumed_rate
+from multiview.sources._patience import Patience
 
 _AS_STORED = MappingProxyType({"estimated_time": False})
 _ESTIMATED = MappingProxyType({"estimated_time": True})
@@ -36,7 +36,7 @@ class IndexedFile:
     @classmethod
     def read(
         cls,
-        path: Path,
+        patience: Patience,
         given_times_ns: Sequence[int] | None = None,
         *,
         decoder_threads: int = 1,
@@ -46,9 +46,10 @@ class IndexedFile:
 
         Raises:
             SourceOpenError: not there, not a video, or without frames.
+            SourceStalledError: the disk gives nothing.
             SyncConfigError: the given times do not fit the frames.
         """
-        file = PacketFile(path, decoder_threads=decoder_threads, hardware=hardware)
+        file = PacketFile(patience, decoder_threads=decoder_threads, hardware=hardware)
         try:
             return cls._scan(file, given_times_ns)
         except BaseException:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multiview._released import Released
 from multiview.sources._contract import Frame, VideoMetadata
 
 Times = NDArray[np.int64]
@@ -18,7 +18,7 @@ LATEST_NS = 2**62
 """A time beyond ±146 years is damage, and would overflow the arithmetic of differences."""
 
 
-class NumberedSource(ABC):
+class NumberedSource(Released):
     """A source whose frames have known times and can be asked for by number."""
 
     camera_id: str
@@ -70,14 +70,6 @@ class NumberedSource(ABC):
     def __enter__(self) -> Self:
         self.open()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def _check_number(self, number: int) -> None:
         count = len(self.times_ns)

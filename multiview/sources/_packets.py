@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,19 +14,20 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from multiview.errors import SourceError, SourceNotFoundError, SourceOpenError, SourceStalledError
+from multiview.errors import SourceError, SourceNotFoundError, SourceOpenError
 from multiview.sources._hardware import decoder_name, hardware_device
 from multiview.sources._index import PacketRow
+from multiview.sources._patience import Patience
 
 MAX_PIXELS = 8192 * 8192
 """A damaged header may claim any size; no camera's picture is larger than this."""
-READ_TIMEOUT_S = 20.0
-"""A local or network disk that gives nothing for so long is taken for stalled."""
 MAX_ASSUMED_HZ = 1000
 DEFAULT_RATE = Fraction(25)
 """What FFmpeg assumes of streams that say nothing."""
 NO_VIDEO_FORMATS = frozenset({"tty"})
 """FFmpeg would draw any text as a terminal's screen."""
+SEEK_TRIES = 3
+"""Key packets whose stamps are tried before the file is read from its start."""
 FORMATS_WITHOUT_PTS = frozenset({"avi"})
 """FFmpeg guesses presentation times for these containers, and errs with B-frames."""
 
@@ -35,13 +37,15 @@ VideoPacket: TypeAlias = "av.Packet[VideoStream]"
 class PacketFile:
     """One open file; remembers its packets so that each can be found again after a seek."""
 
-    def __init__(self, path: Path, *, decoder_threads: int = 1, hardware: bool = False) -> None:
-        self.path = path
+    def __init__(self, patience: Patience, *, decoder_threads: int = 1, hardware: bool) -> None:
+        self.path = patience.path
+        self._patience = patience
         self.device = hardware_device() if hardware else None
         self._decoder_threads = decoder_threads
         self.container, self.stream = self._open()
         self._has_pts = self.container.format.name not in FORMATS_WITHOUT_PTS
         self.rows: list[PacketRow] = []
+        self._keys: list[int] = []
         self._numbers: dict[tuple[int | None, int, int | None], int] = {}
         self._at_start = True
 
@@ -59,6 +63,7 @@ class PacketFile:
         if corrupt:
             self.rows.pop()
             findings.append("cut off within a frame, which is left out")
+        self._keys = [number for number, row in enumerate(self.rows) if row.key]
         self._numbers = {
             _identity(row): number for number, row in reversed([*enumerate(self.rows)])
         }
@@ -93,7 +98,7 @@ class PacketFile:
         try:
             container = self._open_container()
         except av.error.ExitError as error:
-            raise SourceStalledError(f"{self.path}: no answer in {READ_TIMEOUT_S:g} s") from error
+            raise self._patience.stalled() from error
         except (av.error.FFmpegError, ValueError) as error:
             raise SourceOpenError(
                 f"{self.path} cannot be read as a video: {error}",
@@ -116,7 +121,7 @@ class PacketFile:
             return av.open(
                 str(self.path),
                 mode="r",
-                timeout=READ_TIMEOUT_S,
+                timeout=self._patience.limit_s,
                 hwaccel=hwaccel,
                 container_options={"protocol_whitelist": "file"},
             )
@@ -131,12 +136,13 @@ class PacketFile:
         while True:
             try:
                 for packet in self.container.demux(self.stream):
+                    self._patience.sign_of_life()
                     if packet.size:
                         yield packet
             except IndexError:  # PyAV meets a stream that the file did not have at its start
                 continue
             except av.error.ExitError as error:
-                raise SourceStalledError(f"{self.path}: no data, {READ_TIMEOUT_S:g} s") from error
+                raise self._patience.stalled() from error
             return
 
     def _row(self, packet: VideoPacket) -> PacketRow:
@@ -165,8 +171,8 @@ class PacketFile:
 
     def _seek_stamps(self, number: int) -> Iterator[int]:
         """Where to seek for a key packet: its own stamps, then those of earlier key packets."""
-        keys = [n for n in range(number, -1, -1) if self.rows[n].key][:3]
-        for key in keys:
+        behind = bisect_right(self._keys, number)
+        for key in reversed(self._keys[max(0, behind - SEEK_TRIES) : behind]):
             row = self.rows[key]
             stamps = [stamp for stamp in (row.pts, row.dts) if stamp is not None]
             yield from dict.fromkeys(stamps)

@@ -12,7 +12,7 @@ import numpy as np
 
 from capture_protocol import FrameRecord, Manifest, SessionFolder
 from capture_protocol.errors import InputError
-from multiview.errors import SourceClosedError, SourceError, SourceOpenError
+from multiview.errors import SourceClosedError, SourceError, SourceOpenError, SourceStalledError
 from multiview.sources._contract import NS_PER_S, Clock, Frame, VideoMetadata
 from multiview.sources._file import FileVideoSource
 from multiview.sources._index import typical_period_ns
@@ -67,6 +67,7 @@ class SessionVideoSource(NumberedSource):
 
         Raises:
             SourceOpenError: no session, no such camera, or no frame of it.
+            SourceStalledError: its disk gives nothing.
         """
         self.release()
         try:
@@ -142,6 +143,8 @@ def _read(folder: SessionFolder, camera: str, manifest: Manifest | None) -> _Rec
             with FileVideoSource(path, camera) as segment:
                 metadata.append(segment.get_metadata())
                 records = segment.records
+        except SourceStalledError:
+            raise
         except SourceError as error:
             notes.append(f"{path.name} left out: {error}")
             continue

@@ -10,7 +10,13 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from multiview.errors import SourceClosedError, SourceError, SourceNotFoundError, SourceOpenError
+from multiview.errors import (
+    SourceClosedError,
+    SourceError,
+    SourceNotFoundError,
+    SourceOpenError,
+    SyncConfigError,
+)
 from multiview.sources import FileVideoSource, Frame
 from tests.multiview.clips import Clip, encode, remuxed, shown_number, steady
 
@@ -171,6 +177,34 @@ def test_a_source_must_be_open(originals) -> None:
         source.read_frame()
     with source, pytest.raises(IndexError, match="there are 120"):
         source.frame_by_number(120)
+
+
+@pytest.mark.parametrize("window_s", [-1.0, float("inf"), float("nan")])
+def test_absurd_windows_are_refused(window_s: float) -> None:
+    with pytest.raises(SyncConfigError, match="a window of"):
+        FileVideoSource("clip.mp4", "cam", window_s=window_s)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 10_000])
+def test_absurd_thread_counts_are_refused(threads: int) -> None:
+    with pytest.raises(SyncConfigError, match=f"{threads} decoder threads: 1 to 64"):
+        FileVideoSource("clip.mp4", "cam", decoder_threads=threads)
+
+
+@pytest.mark.parametrize("limit_s", [0.0, -5.0, float("inf"), float("nan")])
+def test_absurd_stall_limits_are_refused(limit_s: float) -> None:
+    with pytest.raises(SyncConfigError, match="a stall limit of"):
+        FileVideoSource("clip.mp4", "cam", stall_timeout_s=limit_s)
+
+
+@pytest.mark.parametrize("time_ns", [-(10**30), -1, 0, 10**12, 10**30])
+def test_absurd_times_give_the_first_or_the_last_frame(originals, time_ns: int) -> None:
+    with FileVideoSource(originals[".mp4"].path, "cam") as source:
+        number = 119 if time_ns > 0 else 0
+        assert source.frame_at(time_ns).frame_number == number
+        assert len(list(source.frames(time_ns, -(10**30)))) == 0
+        source.seek(time_ns)
+        assert (source.read_frame() is None) == (time_ns > 0)
 
 
 def test_threads_end_with_their_source(originals) -> None:
