@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import av
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.resampler import AudioResampler
 
+from multiview._released import Released
 from multiview.audio._errors import NoAudioError
 
 Float32 = npt.NDArray[np.float32]
@@ -36,7 +36,7 @@ class Sound:
         return self.start_ns + round(len(self.samples) * NS_PER_S / self.rate_hz)
 
 
-class AudioReader:
+class AudioReader(Released):
     """Reads the first audio stream forward, as float channels at its own or a given rate.
 
     Gaps in the time stamps are filled with silence, so that sample ``n`` lies at
@@ -127,14 +127,6 @@ class AudioReader:
 
     def __enter__(self) -> Self:
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
 
 def read_sound(path: Path, rate_hz: int) -> Sound:

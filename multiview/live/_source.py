@@ -7,10 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from statistics import NormalDist
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Self
 
 from capture_protocol.errors import InputError
+from multiview._released import Released
 from multiview.errors import SourceClosedError, SourceError, SourceStalledError
 from multiview.live._camera import Camera
 from multiview.live._connection import LiveFrame, LiveOptions, StreamInfo
@@ -25,7 +26,7 @@ ARRIVAL_SIGMA_NS = 500_000_000
 """Of times by arrival: live streams are usually late by up to a second, and do not tell."""
 
 
-class LiveVideoSource:
+class LiveVideoSource(Released):
     """A camera's stream as a source; connects anew whenever the camera goes away.
 
     ``window`` is how many of the newest frames are kept: whoever reads more slowly than the
@@ -147,14 +148,6 @@ class LiveVideoSource:
     def __enter__(self) -> Self:
         self.open()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def on_connected(self, info: StreamInfo) -> None:
         """The feed has a connection."""

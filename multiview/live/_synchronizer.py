@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
+from multiview._released import Released
 from multiview.errors import SourceClosedError, SourceError, SourceStalledError
 from multiview.live._camera import Camera
 from multiview.live._connection import LiveFrame, LiveOptions, StreamInfo
@@ -65,7 +65,7 @@ class _Waiting:
         return sum(part.nbytes for part in self.frames if isinstance(part, LiveFrame))
 
 
-class StreamSynchronizer:
+class StreamSynchronizer(Released):
     """Reads live streams and gives out frames that were captured together.
 
     Args:
@@ -177,14 +177,6 @@ class StreamSynchronizer:
 
     def __enter__(self) -> Self:
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def _connected(self, number: int, info: StreamInfo) -> None:
         with self._changed:

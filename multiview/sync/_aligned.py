@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from math import hypot
-from types import TracebackType
 from typing import Self
 
+from multiview._released import Released
 from multiview.sources import Frame, VideoMetadata, VideoSource
 from multiview.sync._timemap import TimeMap
 
 
-class AlignedSource:
+class AlignedSource(Released):
     """A source whose times are those of the common timeline.
 
     Rolling shutter: a frame's time is that of its middle row.
@@ -64,14 +64,6 @@ class AlignedSource:
     def __enter__(self) -> Self:
         self.open()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def _to_common(self, source_ns: int) -> int:
         return self._map.at(source_ns, self._middle_row)

@@ -6,9 +6,9 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from types import TracebackType
 from typing import Self
 
+from multiview._released import Released
 from multiview.errors import SourceClosedError, SourceError, SyncConfigError
 from multiview.sources import NS_PER_S, Frame, VideoMetadata, VideoSource
 from multiview.sync._config import Strategy, VideoSourceConfig
@@ -28,7 +28,7 @@ MAX_BATCH_BYTES = 2 * 2**30
 """A batch keeps all its pictures; beyond this, read frame sets one after the other."""
 
 
-class VideoIngestor:
+class VideoIngestor(Released):
     """Several cameras on one timeline: synchronized frames at an instant, or one set after another.
 
     ::
@@ -144,14 +144,6 @@ class VideoIngestor:
     def __enter__(self) -> Self:
         self.load_sources()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def _instants(self, start_ns: int | None, end_ns: int | None) -> Iterator[int]:
         if start_ns is None or end_ns is None:
