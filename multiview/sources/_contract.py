@@ -140,7 +140,7 @@ class VideoMetadata:
 class VideoSource(Protocol):
     """A camera's frames in order of time.
 
-    ``open`` and reading raise :class:`~multiview.errors.SourceError` with the reason. ``release``
+    ``open`` and reading raise ``SourceError`` with the reason. ``release``
     may be called at any time and more than once. Sources are context managers::
 
         with FileVideoSource("cam1.mp4", "cam1") as source:

@@ -102,14 +102,14 @@ class VideoIngestor(Released):
         return dict(self._extents)
 
     def get_frame_at_time(self, timestamp: float) -> dict[str, Frame]:
-        """Each camera's frame for ``timestamp`` in seconds; for UTC prefer :meth:`frame_set_at`."""
+        """Each camera's frame for ``timestamp`` in seconds; for UTC prefer ``frame_set_at``."""
         return dict(self.frame_set_at(round(timestamp * NS_PER_S)).frames)
 
     def get_frame_batch(self, start_time: float, end_time: float) -> list[dict[str, Frame]]:
         """All synchronized sets of ``start_time <= t < end_time`` (seconds), kept in memory.
 
         Raises:
-            SyncConfigError: the batch would not fit; use :meth:`frame_sets`, which is lazy.
+            SyncConfigError: the batch would not fit; use ``frame_sets``, which is lazy.
         """
         self._check_batch(end_time - start_time)
         return [dict(found.frames) for found in self.frame_sets(start_time, end_time)]
