@@ -38,7 +38,7 @@ def deployed() -> Iterator[Deployed]:
     if reason := why_not():
         pytest.skip(reason)
     with Lab("test", NODES) as lab:
-        yield Deployed(lab, lab.playbook("site.yml"))
+        yield Deployed(lab, lab.set_up())
 
 
 @pytest.fixture

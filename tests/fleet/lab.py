@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,16 @@ class Lab:
         result = work()
         self.seconds[what] = time.monotonic() - begun
         return result
+
+    def set_up(self) -> Run:
+        """Run site.yml, unless the fleet was kept by a run that has done so."""
+        path = self.folder / "first_run.json"
+        if path.exists():
+            return Run(**json.loads(path.read_text()))
+        run = self.playbook("site.yml")
+        if run.returncode == 0:
+            path.write_text(json.dumps(asdict(run)))
+        return run
 
     def playbook(self, name: str, *arguments: str) -> Run:
         """Run a playbook as the controller does, against the whole rig."""
