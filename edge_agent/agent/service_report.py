@@ -33,13 +33,17 @@ class ServiceReport:
         self._progress.take(status, now_s)
 
     def tell(self, now_s: float) -> None:
-        """Feed the watchdog while frames advance or nothing is to be recorded."""
+        """Feed the watchdog while frames advance or nothing is to be recorded.
+
+        Not before we are ready: the first feeding starts the watchdog, and cameras may take long
+        to open.
+        """
         still = self._progress.standing_still(now_s)
         if still and not self._still:
             _log.error("%s: the watchdog is not fed", still, **self.fields())
         self._still = still
         self._manager.status(still or self._doing())
-        if not still:
+        if self._ready and not still:
             self._manager.alive()
 
     def stopping(self) -> None:

@@ -4,9 +4,13 @@ import logging
 import os
 import socket
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from capture_protocol import AgentState
+from edge_agent.agent.health import NodeHealth
+from edge_agent.agent.service_report import ServiceReport
 from edge_agent.process import CameraStatus, CaptureStatus
 from edge_agent.service import FrameProgress, ServiceManager, fields, log_to_journal
 
@@ -40,6 +44,21 @@ def test_everything_is_told_to_the_service_manager(notified, monkeypatch):
         "STOPPING=1",
     ]
     assert manager.watchdog_s == 5.0
+
+
+def test_the_watchdog_is_not_fed_before_all_cameras_are_open(notified, monkeypatch):
+    monkeypatch.setenv("WATCHDOG_USEC", "5000000")
+    keeper = SimpleNamespace(session=0, state=AgentState.IDLE)
+    report = ServiceReport(1, keeper, NodeHealth())
+    report.tell(0.0)
+    report.take(status(session=0), 1.0)
+    report.tell(1.0)
+    assert [notified() for _ in range(4)] == [
+        "STATUS=idle, 1 cameras",
+        "READY=1",
+        "STATUS=idle, 1 cameras",
+        "WATCHDOG=1",
+    ]
 
 
 def test_a_watchdog_of_another_process_is_not_ours(notified, monkeypatch):
