@@ -7,7 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def cached(cache: Path, name: str, recipe: str, fetch: Callable[[Path], None]) -> Path:
+def cached(
+    cache: Path,
+    name: str,
+    recipe: str,
+    fetch: Callable[[Path], None],
+    is_current: Callable[[Path], bool] = lambda _: True,
+) -> Path:
     """The folder that ``fetch`` fills, filled before or now.
 
     Args:
@@ -15,14 +21,16 @@ def cached(cache: Path, name: str, recipe: str, fetch: Callable[[Path], None]) -
         name: what is in it, for people.
         recipe: everything that its content depends on; another recipe is another folder.
         fetch: fills an empty folder; on an error nothing is kept.
+        is_current: whether a folder that was filled before is still right.
     """
     key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     folder = cache / f"{name}-{key}"
-    if not folder.exists():
+    if not folder.exists() or not is_current(folder):
         partial = cache / f"{folder.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         fetch(partial)
+        shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     return folder
 

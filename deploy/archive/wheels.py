@@ -5,6 +5,7 @@ Lists beside the wheels name what a machine installs, by its Python: `server-3.1
 """
 
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -28,7 +29,7 @@ class Wheelhouse:
     def __init__(self, project: Path, cache: Path) -> None:
         self._project = project
         self._cache = cache
-        self._constraints = (project / CONSTRAINTS_NAME).read_text(encoding="utf-8")
+        self._pins = read_pins((project / CONSTRAINTS_NAME).read_text(encoding="utf-8"))
 
     def fill(self, site: Path, targets: Targets) -> None:
         """Write wheels/<architecture>/ and controller/<architecture>/."""
@@ -66,8 +67,13 @@ class Wheelhouse:
             run(sys.executable, "-m", "pip", *command, *sources, "--dest", folder)
 
         name = f"wheels-{architecture}-{python}"
-        folder = cached(self._cache, name, repr(command) + self._constraints, fetch)
+        folder = cached(self._cache, name, repr(command), fetch, self._is_as_pinned)
         return sorted(folder.glob("*.whl"))
+
+    def _is_as_pinned(self, folder: Path) -> bool:
+        """Whether all wheels have the versions of today's constraints; other pins do not matter."""
+        wheels = [path.name.split("-")[:2] for path in folder.glob("*.whl")]
+        return all(self._pins.get(_plain(name), version) == version for name, version in wheels)
 
     def _own_wheel(self) -> Path:
         """Our wheel of the files as they are now, built in a folder without old ones."""
@@ -97,6 +103,16 @@ def dependencies(project: Path) -> list[str]:
     with (project / "pyproject.toml").open("rb") as file:
         required: list[str] = tomllib.load(file)["project"]["dependencies"]
     return required
+
+
+def read_pins(constraints: str) -> dict[str, str]:
+    """Versions by the names of projects, as wheels write them."""
+    pairs = (line.split("==") for line in constraints.splitlines() if "==" in line)
+    return {_plain(name): version.strip() for name, version in pairs}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "_", name).lower()
 
 
 def _list(path: Path, wheels: list[Path]) -> None:

@@ -16,7 +16,7 @@ from deploy.archive.debs import index
 from deploy.archive.pack import pack
 from deploy.archive.sources import PACKAGES, copy_sources, project_files
 from deploy.archive.targets import Targets, parse_targets, platform_tags
-from deploy.archive.wheels import NODE_PROJECTS, dependencies
+from deploy.archive.wheels import NODE_PROJECTS, dependencies, read_pins
 
 PROJECT = Path(__file__).parents[2]
 IMPORTED_AS = {"pyzmq": "zmq"}
@@ -121,6 +121,9 @@ def test_what_was_fetched_is_kept_and_what_failed_is_not(tmp_path: Path) -> None
         if len(fetched) == 1:
             raise TuttiError("the network is away")
 
+    def is_whole(folder: Path) -> bool:
+        return (folder / "file").read_text() == "whole"
+
     with pytest.raises(TuttiError):
         cached(tmp_path, "thing", "recipe 1", fetch)
     first = cached(tmp_path, "thing", "recipe 1", fetch)
@@ -128,6 +131,15 @@ def test_what_was_fetched_is_kept_and_what_failed_is_not(tmp_path: Path) -> None
     assert (first / "file").read_text() == "whole"
     assert cached(tmp_path, "thing", "recipe 2", fetch) != first
     assert len(fetched) == 3
+    (first / "file").write_text("old")
+    for _ in range(2):
+        assert cached(tmp_path, "thing", "recipe 1", fetch, is_whole) == first
+    assert len(fetched) == 4
+
+
+def test_pins_are_found_by_the_names_of_wheels() -> None:
+    pins = read_pins("Jinja2==3.1.6\nmdurl==0.1.2\nruamel.yaml-clib==1.0\n# comment\n")
+    assert pins == {"jinja2": "3.1.6", "mdurl": "0.1.2", "ruamel_yaml_clib": "1.0"}
 
 
 @pytest.mark.skipif(
