@@ -20,6 +20,9 @@ from capture_protocol.errors import InputError, TuttiError
 HANDSHAKE_VERSION = 1
 TIMEOUT_S = 5.0
 """Each side waits this long for the other's next message."""
+GREETING_TIMEOUT_S = 15.0
+"""The agent waits this long for CHALLENGE: systemd starts a segmenter for the connection, and a
+busy server may start one for every camera at once. Hanging up early would make it start another."""
 
 _MAGIC = b"TUTS"
 _CHALLENGE = struct.Struct(">4sB16s")

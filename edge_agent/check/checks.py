@@ -12,7 +12,7 @@ from typing import Any
 from av.video.frame import VideoFrame
 
 from capture_protocol.errors import TuttiError
-from capture_protocol.handshake import CHALLENGE_SIZE, unpack_challenge
+from capture_protocol.handshake import CHALLENGE_SIZE, GREETING_TIMEOUT_S, unpack_challenge
 from capture_protocol.keys import RIG_KEY_NAME, read_rig_key
 from capture_protocol.rig import NodeCamera, NodeConfig
 from edge_agent.agent import NodePaths
@@ -25,7 +25,6 @@ from edge_agent.linuxptp.finding import Finding, Verdict
 from edge_agent.stream.encoder import Encoder
 
 _SERVER_WAIT_S = 3.0
-_SEGMENTER_WAIT_S = 15.0  # systemd starts one for this connection, on a busy server
 _ENCODER_RATE = Fraction(30)
 _ENCODER_PICTURES = 10
 _MEGABYTE = 1_000_000
@@ -85,7 +84,7 @@ def _check_streams(config: NodeConfig, _paths: NodePaths) -> Iterator[Finding]:
 
 def _greet(host: str, port: int) -> None:
     with socket.create_connection((host, port), _SERVER_WAIT_S) as peer:
-        peer.settimeout(_SEGMENTER_WAIT_S)
+        peer.settimeout(GREETING_TIMEOUT_S)
         unpack_challenge(peer.recv(CHALLENGE_SIZE, socket.MSG_WAITALL))
 
 

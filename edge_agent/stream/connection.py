@@ -6,6 +6,7 @@ import socket
 
 from capture_protocol.handshake import (
     CHALLENGE_SIZE,
+    GREETING_TIMEOUT_S,
     TIMEOUT_S,
     WELCOME_SIZE,
     HandshakeError,
@@ -36,7 +37,9 @@ class StreamConnection:
         try:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+            self.socket.settimeout(GREETING_TIMEOUT_S)
             nonce = unpack_challenge(self._receive(CHALLENGE_SIZE))
+            self.socket.settimeout(TIMEOUT_S)
             hello = Hello(target.rig_id, session, target.camera)
             self.socket.sendall(pack_hello(hello, nonce, target.key))
             self.verdict, self.resume_slot = unpack_welcome(self._receive(WELCOME_SIZE))

@@ -41,6 +41,7 @@ from edge_agent.process import (
 )
 from edge_agent.scene import Scene
 from edge_agent.spool import Spool, SpoolHeader
+from edge_agent.stream import connection as connection_module
 from edge_agent.stream import streamer as streamer_module
 from edge_agent.stream.encoder import Encoder, EncoderError
 from edge_agent.stream.streamer import Streamer
@@ -210,6 +211,18 @@ def test_a_full_server_disk_is_named_and_waited_for(port, spool, make_streamer):
     wait_until(lambda: drained, "drained")
     assert slots(port) == list(range(12))
     assert streamer.problem == ""
+
+
+def test_a_segmenter_may_take_its_time_to_start(port, spool, make_streamer, monkeypatch):
+    """systemd starts one for the connection: hanging up early would only start another."""
+    monkeypatch.setattr(connection_module, "TIMEOUT_S", 0.5)
+    port.greeting_delay_s = 1.0
+    put(spool, 10)
+    spool.finish()
+    _, drained = make_streamer(port.port)
+    wait_until(lambda: drained == [9], "the delivery")
+    assert slots(port) == list(range(10))
+    assert len(port.parts) == 1
 
 
 def test_a_peer_that_is_no_segmenter_gets_nothing(spool, make_streamer):

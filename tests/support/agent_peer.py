@@ -106,6 +106,7 @@ class StreamPort:
         self.verdict = Verdict.ACCEPTED
         self.forget_from: int | None = None
         """Pretend that nothing from this slot on was kept."""
+        self.greeting_delay_s = 0.0
         self.rate = Fraction(30)
         self.reading = threading.Event()
         self.reading.set()
@@ -160,6 +161,7 @@ class StreamPort:
 
     def _take(self, peer: socket.socket) -> None:
         nonce = secrets.token_bytes(16)
+        time.sleep(self.greeting_delay_s)
         peer.sendall(pack_challenge(nonce))
         hello: Hello = unpack_hello(_exactly(peer, HELLO_SIZE), nonce, self._key)
         if hello.rig_id != self._rig_id or self.verdict is not Verdict.ACCEPTED:
