@@ -52,6 +52,9 @@ archive: $(STAMP) ## what a site needs offline: build/site/ and one file (ARGS="
 test-fleet: $(STAMP) ## bare machines to a passed audit by one playbook, in containers (root; 10 min)
 	TUTTI_TEST_FLEET=1 $(BIN)/python -m pytest tests/fleet/test_fleet.py -s $(ARGS)
 
+test-fleet-playbooks: $(STAMP) ## upgrade, new keys, removal of a node, logs, and their refusals (root; 30 min)
+	TUTTI_TEST_FLEET=1 $(BIN)/python -m pytest tests/fleet/test_playbooks.py -s $(ARGS)
+
 test-fleet-faults: $(STAMP) ## what breaks in a fleet, each fault with its audit (root; 25 min)
 	TUTTI_TEST_FLEET=1 $(BIN)/python -m pytest tests/fleet/test_faults.py -s $(ARGS)
 
