@@ -85,7 +85,11 @@ class Lab:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _site(self) -> Path:
-        return self._beside.site if self._beside else build_site(SITE, TARGETS)
+        if self._beside:
+            return self._beside.site
+        if KEPT and (SITE / "site").exists():
+            return SITE / "site"
+        return build_site(SITE, TARGETS)
 
     def _boot(self) -> Fleet:
         if KEPT and (self.folder / "fleet.json").exists():
