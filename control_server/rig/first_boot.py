@@ -37,8 +37,13 @@ def first_boot_files(config: RigConfig, folder: Path, node: NodeEntry) -> dict[P
         node: one of the rig's nodes.
 
     Raises:
-        InputError: nobody could log in, or a key file is wrong.
+        InputError: nobody could log in, a key file is wrong, or two nodes would have one hostname.
     """
+    others = [hostname(other) for other in config.node if other.name != node.name]
+    if hostname(node) in others:
+        raise InputError(
+            f"two nodes would have the hostname {hostname(node)}", hint="rename one in rig.toml"
+        )
     keys = public_keys(config, folder)
     return {
         Path("trixie/user-data"): "#cloud-config\n" + HEAD + _yaml(_user_data(config, node, keys)),

@@ -126,6 +126,12 @@ def test_a_hosts_name_has_no_underscore(tmp_path: Path) -> None:
     ]
 
 
+def test_two_nodes_of_one_hostname_are_refused(tmp_path: Path) -> None:
+    place = rig(tmp_path, ('name = "node0"', 'name = "a-b"'), ('name = "node1"', 'name = "a_b"'))
+    with pytest.raises(InputError, match="hostname a-b"):
+        files(place)
+
+
 def command(place: RigPlace, out: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     start = [sys.executable, "-m", "control_server", "first-boot", "--rig", str(place.path)]
     return subprocess.run(
