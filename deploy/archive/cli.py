@@ -1,20 +1,20 @@
 """`make archive`: builds build/site/ and packs it."""
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from capture_protocol import TuttiError, publish_text
+from capture_protocol import publish_text
 from deploy.archive.checksums import CHECKSUMS_NAME, file_digest, write_checksums
 from deploy.archive.debs import fill_debs
 from deploy.archive.pack import pack
 from deploy.archive.sources import copy_sources, version
 from deploy.archive.targets import Targets, parse_targets
 from deploy.archive.wheels import Wheelhouse
+from deploy.command import run_command
 
 PROJECT = Path(__file__).parents[2]
 CACHE_NAME = ".cache"
@@ -76,13 +76,8 @@ def pack_site(site: Path) -> Path:
 
 
 def main() -> None:
-    """Run the command; errors become one line and an exit code."""
-    try:
-        app()
-    except TuttiError as error:
-        hint = f"\n  → {error.hint}" if error.hint else ""
-        print(f"archive: {error}{hint}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    """Run the command."""
+    run_command(app, "archive")
 
 
 def _megabytes(folder: Path) -> int:

@@ -2,15 +2,14 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from capture_protocol import TuttiError
 from capture_protocol.errors import EnvironmentLackError
+from deploy.command import run_command
 from deploy.fleet.base import USER
 from deploy.fleet.fleet import Fleet
 from deploy.fleet.lacks import lacking
@@ -169,10 +168,5 @@ def print_json(data: Any) -> None:
 
 
 def main() -> None:
-    """Run the command; errors become one line and an exit code."""
-    try:
-        app()
-    except TuttiError as error:
-        hint = f"\n  → {error.hint}" if error.hint else ""
-        print(f"fleet-in-a-box: {error}{hint}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    """Run the command."""
+    run_command(app, "fleet-in-a-box")
