@@ -117,9 +117,7 @@ def is_served(runtime: Path) -> bool:
 def _share(path: Path, operators: str) -> None:
     try:
         group = grp.getgrnam(operators).gr_gid
-        if (
-            path.stat().st_gid != group
-        ):  # as a service it is: the unit's group, and no right to chown
+        if path.stat().st_gid != group:  # a service's socket has it, and may not be chowned
             os.chown(path, -1, group)
     except (KeyError, PermissionError) as error:
         reason = "does not exist" if isinstance(error, KeyError) else "is not the manager's"
