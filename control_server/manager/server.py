@@ -12,6 +12,7 @@ from typing import assert_never
 
 from pydantic import BaseModel
 
+from capture_protocol.service_manager import ServiceManager
 from control_server.errors import RigError
 from control_server.fleet.announcer import Announcer
 from control_server.fleet.link import FleetLink
@@ -29,10 +30,10 @@ from control_server.manager.requests import (
     StatusRequest,
     StopRequest,
 )
-from control_server.manager.service_manager import ServiceManager
 from control_server.manager.status import status
 from control_server.manager.storage_guard import guard_storage
 from control_server.manager.switchboard import Switchboard
+from control_server.manager.watchdog import feed
 from control_server.refusals import REFUSALS_NAME, RefusalCounts
 from control_server.rig.place import RigPlace
 from control_server.segmenter.ffmpeg_command import find_ffmpeg
@@ -94,7 +95,7 @@ class ControlServer:
         )
         self._recorder.resume()
         self._tasks.spawn(guard_storage(self._place, self._sessions.open_runs))
-        self._tasks.spawn(self._service.feed(self._doing))
+        self._tasks.spawn(feed(self._service, self._doing))
         self._service.ready()
         _log.info("serving rig %s as process %d", self._place.config.name, os.getpid())
 

@@ -54,7 +54,9 @@ def up(
         return
     show(about)
     console.print("Next, from the project's folder:")
-    console.print(f"  export TUTTI_RIG={rig.path} ANSIBLE_SSH_ARGS='-F {about['ssh_config']}'")
+    console.print(
+        f"  export TUTTI_RIG={rig.path} ANSIBLE_SSH_EXTRA_ARGS='-F {about['ssh_config']}'"
+    )
     console.print("  ansible-playbook -i ansible/inventory ansible/site.yml")
     console.print("  deploy/fleet-in-a-box ssh server")
 

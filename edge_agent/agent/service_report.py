@@ -6,7 +6,7 @@ from typing import Any
 from edge_agent.agent.health import NodeHealth
 from edge_agent.agent.keeper import SessionKeeper
 from edge_agent.process import CaptureStatus
-from edge_agent.service import FrameProgress, ServiceManager, fields
+from edge_agent.service import FrameProgress, fields, service_manager
 
 _log = logging.getLogger("edge_agent")
 
@@ -20,7 +20,7 @@ class ServiceReport:
         self._cameras = cameras
         self._keeper = keeper
         self._health = health
-        self._manager = ServiceManager()
+        self._manager = service_manager()
         self._progress = FrameProgress(_STALL_S)
         self._still = ""
         self._ready = False

@@ -1,5 +1,6 @@
 """Watching the discipline of CLOCK_REALTIME, by whatever node.toml says it should come from."""
 
+import math
 import time
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from edge_agent.clock.discipline import UNKNOWN_DISCIPLINE, Discipline
 from edge_agent.clock.kernel import ntp_discipline, read_kernel_clock
 from edge_agent.linuxptp import (
     MAX_OFFSET_NS,
+    ClockEvidence,
     ClockStatus,
     ClockUncertainty,
     Finding,
@@ -42,6 +44,7 @@ class ClockWatch:
         self._uncertainty = ClockUncertainty()
         self._source = ClockSource.UNKNOWN
         self._offset_ns = 0
+        self._seen_offset_ns = math.inf
         self._ingress_ns: int | None = None
         self._heard_ns = 0
         self._timestamping: Timestamping | None = None
@@ -67,8 +70,18 @@ class ClockWatch:
             problem = f"PTP cannot be watched: {error}"
             return replace(self._lost(time.monotonic_ns(), problem), problem=problem)
         self._timestamping = evidence.timestamping
-        self.findings = tuple(judge(evidence, status, Role(self._ptp.role)))
+        self.findings = self.judge_chain(evidence, status)
         return self.judge(status, time.monotonic_ns(), frequency_ppb)
+
+    def judge_chain(self, evidence: ClockEvidence, status: ClockStatus) -> tuple[Finding, ...]:
+        """Every point of the chain, with the smaller offset of this look and the one before.
+
+        One packet that came late is not a servo that has not settled.
+        """
+        before_ns, self._seen_offset_ns = self._seen_offset_ns, status.offset_ns
+        offset_ns = min(status.offset_ns, before_ns, key=abs)
+        calmer = replace(status, offset_ns=offset_ns)
+        return tuple(judge(evidence, calmer, Role(self._ptp.role)))
 
     def _frequency_ppb(self) -> float | None:
         """Of the discipline; the reference itself has none to lose."""

@@ -4,7 +4,7 @@ Everything here does nothing on a machine without systemd, or where nobody waits
 """
 
 from edge_agent.service.journal import Fields, fields, log_to_journal
-from edge_agent.service.manager import ServiceManager
+from edge_agent.service.manager import service_manager
 from edge_agent.service.progress import FrameProgress
 
-__all__ = ["Fields", "FrameProgress", "ServiceManager", "fields", "log_to_journal"]
+__all__ = ["Fields", "FrameProgress", "fields", "log_to_journal", "service_manager"]

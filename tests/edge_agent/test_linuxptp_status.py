@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from capture_protocol.errors import EnvironmentLackError, InputError, TuttiError
 from capture_protocol.events import ClockSource
+from edge_agent.clock.watch import ClockWatch
 from edge_agent.linuxptp import (
     ClockEvidence,
     ClockUncertainty,
@@ -36,6 +37,7 @@ from edge_agent.linuxptp import (
     query_pmc,
     read_processes,
 )
+from tests.support.agent_peer import wait_until
 
 RECORDED = Path(__file__).parents[3] / "shared" / "fixtures" / "linuxptp"
 GM, NODE = "2654a2.fffe.da20e0", "52ad01.fffe.c78f89"
@@ -307,8 +309,11 @@ def test_daemons_are_found_among_real_processes():
     with subprocess.Popen(
         ["/usr/sbin/ptp4l", *program[1:]], executable=program[0], stdin=subprocess.PIPE
     ) as process:
-        names = [daemon.name for daemon in find_daemons(read_processes())]
-        assert "ptp4l" in names
+        # A process that has just begun its program has no command line yet.
+        wait_until(
+            lambda: "ptp4l" in [daemon.name for daemon in find_daemons(read_processes())],
+            "the daemon is found",
+        )
         process.stdin.close()
         process.wait()
     assert find_daemons([("/usr/bin/python3",), ("/usr/sbin/phc2sys", "-a")]) == (
@@ -467,3 +472,14 @@ def test_the_bound_covers_a_clock_that_really_drifts():
             bound = model.bound_ns((59 + elapsed) * 10**9)
             covered.append(abs(error_ns) <= bound)
     assert np.mean(covered) >= 0.99
+
+
+def test_one_late_packet_is_no_servo_that_has_not_settled():
+    watch = ClockWatch("ptp")
+    verdicts = []
+    for offset_ns in (-120_000, -900, -120_000, 150_000, 900, 0):
+        evidence = software(responses=answers(offset_ns=offset_ns))
+        findings = watch.judge_chain(evidence, derive_status(evidence))
+        (offset,) = (finding for finding in findings if finding.point == "offset")
+        verdicts.append(offset.verdict is Verdict.OK)
+    assert verdicts == [False, True, True, False, True, True]

@@ -12,7 +12,7 @@ from capture_protocol import AgentState
 from edge_agent.agent.health import NodeHealth
 from edge_agent.agent.service_report import ServiceReport
 from edge_agent.process import CameraStatus, CaptureStatus
-from edge_agent.service import FrameProgress, ServiceManager, fields, log_to_journal
+from edge_agent.service import FrameProgress, fields, log_to_journal, service_manager
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def notified(tmp_path, monkeypatch):
 
 def test_everything_is_told_to_the_service_manager(notified, monkeypatch):
     monkeypatch.setenv("WATCHDOG_USEC", "5000000")
-    manager = ServiceManager()
+    manager = service_manager()
     manager.ready()
     manager.status("recording")
     manager.alive()
@@ -64,11 +64,11 @@ def test_the_watchdog_is_not_fed_before_all_cameras_are_open(notified, monkeypat
 def test_a_watchdog_of_another_process_is_not_ours(notified, monkeypatch):
     monkeypatch.setenv("WATCHDOG_USEC", "5000000")
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid() + 1))
-    assert ServiceManager().watchdog_s == 0.0
+    assert service_manager().watchdog_s == 0.0
 
 
 def test_without_systemd_nothing_is_told():
-    manager = ServiceManager({})
+    manager = service_manager({})
     manager.ready()
     manager.alive()
     assert manager.watchdog_s == 0.0
@@ -76,7 +76,7 @@ def test_without_systemd_nothing_is_told():
 
 def test_without_the_package_the_log_says_what_is_missing(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "systemd", None)
-    manager = ServiceManager({"NOTIFY_SOCKET": "/run/nobody", "WATCHDOG_USEC": "5000000"})
+    manager = service_manager({"NOTIFY_SOCKET": "/run/nobody", "WATCHDOG_USEC": "5000000"})
     manager.ready()
     assert manager.watchdog_s == 0.0
     assert "systemd-python is missing" in caplog.text

@@ -117,13 +117,12 @@ class Lab:
 
     def playbook(self, name: str, *arguments: str) -> Run:
         """Run a playbook as the controller does, against the whole rig."""
-        ssh = f"-F {self.folder}/ssh_config -o ControlMaster=auto -o ControlPersist=60s"
         environment = {
             **os.environ,
             "TUTTI_RIG": str(self.place.path),
             "TUTTI_MANAGER": str(BIN / "manager"),
             "ANSIBLE_CONFIG": str(PROJECT / "ansible/ansible.cfg"),
-            "ANSIBLE_SSH_ARGS": ssh,
+            "ANSIBLE_SSH_EXTRA_ARGS": f"-F {self.folder}/ssh_config",
             "ANSIBLE_NOCOLOR": "1",
         }
         book = [str(BIN / "ansible-playbook"), str(PROJECT / "ansible" / name)]

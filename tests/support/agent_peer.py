@@ -125,12 +125,9 @@ class StreamPort:
         return found
 
     def resume_slot(self, session: int) -> int:
-        """First slot that is not here yet, counted from the first slot received."""
-        held = self.units(session)
-        slot = min(held, default=0)
-        while slot in held and slot != self.forget_from:
-            slot += 1
-        return slot
+        """The slot after the last one here: what is not here before it was lost at the camera."""
+        after = max(self.units(session), default=-1) + 1
+        return after if self.forget_from is None else min(after, self.forget_from)
 
     def cut(self) -> None:
         """Break the connection hard, as a pulled cable and a reboot would."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from capture_protocol import SessionFolder, read_clock
+from capture_protocol.errors import TuttiError
 from capture_protocol.publish import publish_text
 from capture_protocol.rig import (
     AuditSection,
@@ -132,10 +133,17 @@ class PtpRig:
         self._wait("all nodes ready", lambda: self._is_ready(settled_ns))
         return time.monotonic() - begun
 
+    def settle(self, settled_ns: int) -> float:
+        """Give all clocks `WAIT_S` to claim no more than this; what the worst claims then (ns)."""
+        deadline = time.monotonic() + WAIT_S
+        while not self._is_ready(settled_ns) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return max(node["clock_uncertainty_ns"] for node in self.status["nodes"])
+
     def record(self, seconds: int, meanwhile: Callable[[SessionFolder], None]) -> SessionFolder:
         """Record a session, doing something to the rig meanwhile; until it is sealed."""
         frames = seconds * int(self.place.config.session.rate)
-        folder = SessionFolder(Path(self.ask("start", "--frames", str(frames))["folder"]))
+        folder = SessionFolder(Path(self._begin(frames)["folder"]))
         meanwhile(folder)
         self._wait("the session is sealed", folder.read_manifest)
         return folder
@@ -144,6 +152,17 @@ class PtpRig:
         """Until the session's grid has reached a slot; the kernel's clock is the grid's."""
         instant_ns = folder.read_plan().grid.time_ns(slot)
         self._wait(f"slot {slot}", lambda: time.time_ns() >= instant_ns)
+
+    def _begin(self, frames: int) -> Any:
+        """What `manager start` tells; asked again while a clock that has not settled forbids it."""
+        deadline = time.monotonic() + WAIT_S
+        while (
+            done := self.manager("start", "--frames", str(frames))
+        ).returncode == TuttiError.exit_code:
+            assert time.monotonic() < deadline, done.stderr
+            time.sleep(0.5)
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+        return json.loads(done.stdout)
 
     def _is_ready(self, settled_ns: int) -> bool:
         self.status = status = self.ask("status")

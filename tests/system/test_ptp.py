@@ -41,12 +41,16 @@ PROGRAMS = {
 }
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 MAX_SKEW_P99_US = 25.0
+MAX_ADDED_US = 15.0
+"""What the cameras may add to clocks that are themselves further apart than that."""
 MIN_COVERED = 0.99
 SETTLED_NS = 100_000
-"""Claimed uncertainty below which the first session starts."""
+"""Claimed uncertainty that the first session waits for, as long as a patient user does."""
 LATER_NS = 1_000_000
 """The others: after a step it takes the model half a minute to trust the clock again."""
 STEP_NS = 5_000_000
+NOTICED_SLOTS = 10 * 30
+"""By then a lost grandmaster is in the frames; how fast is ptp4l's and the machine's affair."""
 MAX_STEP_SKEW_P99_US = 100.0
 """A fiftieth of the step: while ptp4l undoes it, at up to 20 000 ppm, the mapping coasts."""
 
@@ -102,7 +106,7 @@ def assert_whole(folder: SessionFolder, result: AuditResult) -> None:
 
 
 def test_claims_hold_against_the_truth(ready: PtpRig) -> None:
-    ready.wait_ready(SETTLED_NS)
+    print(f"\nworst claim of a clock: {ready.settle(SETTLED_NS) / US:.1f} µs")
     errors_ns: dict[str, list[int]] = {name: [] for name in OSCILLATORS}
 
     def watch(folder: SessionFolder) -> None:
@@ -114,8 +118,10 @@ def test_claims_hold_against_the_truth(ready: PtpRig) -> None:
             time.sleep(0.05)
 
     folder = ready.record(20, watch)
-    for name, errors in errors_ns.items():
-        print(f"{name}: true clock error {spread_us(np.array(errors))}")
+    clocks_ns = np.array(list(errors_ns.values()))
+    for name, errors in zip(errors_ns, clocks_ns, strict=True):
+        print(f"{name}: true clock error {spread_us(errors)}")
+    clocks_apart_us = float(np.percentile(np.ptp(clocks_ns, axis=0), 99)) / US
     cameras, result = truths(folder), audited(folder, deep=True)
     true_ns, claimed_ns = true_skew_ns(cameras), claimed_skew_ns(cameras)
     print(f"true skew    {spread_us(true_ns)}")
@@ -124,7 +130,9 @@ def test_claims_hold_against_the_truth(ready: PtpRig) -> None:
     assert set(verdicts(result).values()) == {"pass"}
     assert all(camera.clock.sources == ["ptp_software"] for camera in result.cameras)
     assert len(true_ns) == folder.read_plan().frames
-    assert np.percentile(true_ns, 99) / US <= MAX_SKEW_P99_US
+    allowed_us = max(MAX_SKEW_P99_US, clocks_apart_us + MAX_ADDED_US)
+    print(f"clocks apart p99 {clocks_apart_us:.1f} µs: {allowed_us:.1f} µs are allowed")
+    assert np.percentile(true_ns, 99) / US <= allowed_us
     assert all(camera.covered >= MIN_COVERED for camera in cameras)
 
 
@@ -188,7 +196,7 @@ def test_a_dead_grandmaster_is_holdover_and_still_covered(ready: PtpRig) -> None
         held = camera.slots[camera.flagged(FrameFlag.CLOCK_HOLDOVER)]
         bounds_us = camera.clock_bound_ns[camera.slots >= held[0]][::90] / US
         print(f"holdover from slot {held[0]}, bound every 3 s (µs): {np.round(bounds_us, 1)}")
-        assert slot < held[0] < slot + 4 * 30
+        assert slot < held[0] < slot + NOTICED_SLOTS
         assert np.array_equal(held, camera.slots[camera.slots >= held[0]])
         assert all(early < late for early, late in pairwise(bounds_us))
         assert camera.after(held[0]).covered >= MIN_COVERED
