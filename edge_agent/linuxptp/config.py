@@ -87,8 +87,11 @@ def ptp4l_config(setup: PtpSetup) -> str:
     }
     if follower:
         # A larger error than 1 ms is stepped, so that the node is usable again at once: the
-        # agent sees the step and marks the frames. Smaller ones are slewed.
+        # agent sees the step and marks the frames. Smaller ones are slewed. ptp4l's own check of
+        # the clock is off: it takes a stall of 25 ms, its own or the machine's, for a jump of
+        # the clock, forgets all that the servo has learned, and steps.
         options |= {"first_step_threshold": FIRST_STEP_S, "step_threshold": STEP_S}
+        options |= {"sanity_freq_limit": 0}
     if software:
         # linreg settles in seconds where the PI servo takes half a minute on software stamps.
         options |= {"clock_servo": "linreg"} if follower else {"free_running": 1}
