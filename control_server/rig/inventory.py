@@ -12,10 +12,10 @@ from capture_protocol.rig import NodeEntry, RigConfig
 from control_server.rig.place import RigPlace
 
 SERVER = "server"
-"""The host; its group is named after the role that it plays."""
-SERVER_GROUP = "control_server"
+SERVERS = "servers"
+"""The group of this one host."""
 LOCAL = "local"
-RESERVED = ("all", "localhost", "nodes", "rig", "ungrouped", SERVER, SERVER_GROUP)
+RESERVED = ("all", "localhost", "nodes", "rig", "ungrouped", SERVER, SERVERS)
 """Names that Ansible or the inventory's groups have taken."""
 Variables = dict[str, Any]
 
@@ -31,8 +31,8 @@ def inventory(place: RigPlace) -> dict[str, Any]:
     return {
         "_meta": {"hostvars": {SERVER: _server_variables(place), **nodes}},
         "all": {"children": ["rig"]},
-        "rig": {"children": [SERVER_GROUP, "nodes"]},
-        SERVER_GROUP: {"hosts": [SERVER]},
+        "rig": {"children": [SERVERS, "nodes"]},
+        SERVERS: {"hosts": [SERVER]},
         "nodes": {"hosts": list(nodes)},
     }
 

@@ -34,9 +34,9 @@ def roles(place: RigPlace) -> dict[str, str]:
 
 def test_groups_and_addresses(tmp_path: Path) -> None:
     found = inventory(fleet(tmp_path))
-    assert found["control_server"]["hosts"] == ["server"]
+    assert found["servers"]["hosts"] == ["server"]
     assert found["nodes"]["hosts"] == ["node0", "node1", "node2"]
-    assert found["rig"]["children"] == ["control_server", "nodes"]
+    assert found["rig"]["children"] == ["servers", "nodes"]
     hosts = found["_meta"]["hostvars"]
     assert tuple(hosts[name]["ansible_host"] for name in found["nodes"]["hosts"]) == ADDRESSES
     ours = {name for variables in hosts.values() for name in variables}
