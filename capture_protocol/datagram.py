@@ -16,14 +16,16 @@ from fractions import Fraction
 from capture_protocol.errors import InputError
 from capture_protocol.grid import MAX_RATE_HZ, Grid
 
-DATAGRAM_VERSION = 1
+DATAGRAM_VERSION = 2
 FRESH_NS = 30_000_000_000
 """A datagram issued longer ago, or further in the future, is stale. Late agents get theirs
 through the control link, which is encrypted and knows what runs."""
 
 _MAGIC = b"TUTI"
 _HEAD = struct.Struct(">4sBB2x16sQ")  # magic, version, kind, rig id, issued_ns
-_START = struct.Struct(">IQIIHHI")  # session, t0_ns, rate num, rate den, gop, flags, segment_slots
+_START = struct.Struct(
+    ">IQIIHHIQ"
+)  # session, t0_ns, rate num/den, gop, flags, segment_slots, slots
 _STOP = struct.Struct(">IQ")  # session, last slot
 _TAG_SIZE = 32
 
@@ -75,6 +77,13 @@ class Start:
     segment_slots: int
     """Slots per segment file, a multiple of `gop`."""
     flags: StartFlag = StartFlag.NONE
+    slots: int = 0
+    """Slots to record; 0: until a STOP, which may also come earlier than they end."""
+
+    @property
+    def last_slot(self) -> int | None:
+        """The last slot, as far as the START tells."""
+        return self.slots - 1 if self.slots else None
 
     @property
     def grid(self) -> Grid:
@@ -157,11 +166,12 @@ def _pack_start(start: Start) -> bytes:
         start.gop,
         start.flags,
         start.segment_slots,
+        start.slots,
     )
 
 
 def _unpack_start(body: bytes) -> Start:
-    session, t0_ns, num, den, gop, flags, segment_slots = _START.unpack(body)
+    session, t0_ns, num, den, gop, flags, segment_slots, slots = _START.unpack(body)
     if den == 0 or not 0 < Fraction(num, den) <= MAX_RATE_HZ or gop == 0 or segment_slots == 0:
         raise DatagramError(Refusal.MALFORMED)
-    return Start(session, t0_ns, Fraction(num, den), gop, segment_slots, StartFlag(flags))
+    return Start(session, t0_ns, Fraction(num, den), gop, segment_slots, StartFlag(flags), slots)

@@ -17,13 +17,16 @@ from control_server.commands.shared import (
 )
 from control_server.errors import RigError
 from control_server.manager.process import ask
-from control_server.manager.requests import StartRequest, StopRequest
+from control_server.manager.requests import LONGEST_S, MOST_SLOTS, StartRequest, StopRequest
 from control_server.rig.place import RigPlace, find_rig
 
 DurationOption = Annotated[
-    float | None, typer.Option("--duration", min=0.001, help="Seconds to record.")
+    float | None,
+    typer.Option("--duration", min=0.001, max=LONGEST_S, help="Seconds to record."),
 ]
-FramesOption = Annotated[int | None, typer.Option("--frames", min=1, help="Slots to record.")]
+FramesOption = Annotated[
+    int | None, typer.Option("--frames", min=1, max=MOST_SLOTS, help="Slots to record.")
+]
 AtOption = Annotated[
     str | None, typer.Option("--at", help="t0 as UTC: 2026-05-01T12:00:00, or seconds since 1970.")
 ]

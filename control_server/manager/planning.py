@@ -52,6 +52,7 @@ def make_plan(
     """
     now_ns = time.time_ns()
     rate = rig.session.frame_rate
+    frames = wanted_frames(request, rate)
     start = Start(
         number,
         request.at_ns or epoch_slot(now_ns + rig.session.lead_ms * MS, rate),
@@ -59,6 +60,7 @@ def make_plan(
         rig.session.gop,
         rig.session.segment_slots,
         StartFlag.FORCED if forced else StartFlag.NONE,
+        frames or 0,
     )
     return SessionPlan(
         session=number,
@@ -71,7 +73,7 @@ def make_plan(
         segment_slots=start.segment_slots,
         container=rig.session.container,
         forced=forced,
-        frames=wanted_frames(request, start),
+        frames=frames,
         drain_timeout_s=rig.session.drain_timeout_s,
         start_datagram=codec.encode(start, now_ns).hex(),
         cameras=planned_cameras(rig),
@@ -93,11 +95,11 @@ def planned_cameras(rig: RigConfig) -> list[PlannedCamera]:
     ]
 
 
-def wanted_frames(request: StartRequest, start: Start) -> int | None:
+def wanted_frames(request: StartRequest, rate: Fraction) -> int | None:
     """Slots that a request asks for; None: until stopped."""
     if request.duration_s is None:
         return request.frames
-    return max(1, round(request.duration_s * start.rate))
+    return max(1, round(request.duration_s * rate))
 
 
 def epoch_slot(time_ns: int, rate: Fraction) -> int:

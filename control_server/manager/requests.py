@@ -4,6 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LONGEST_S = 1e9
+MOST_SLOTS = 2**40
+"""Of a session: decades, and more slots than that has at any rate."""
+
 
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -13,9 +17,9 @@ class StartRequest(_Message):
     """Record a session."""
 
     command: Literal["start"] = "start"
-    frames: Annotated[int, Field(ge=1)] | None = None
+    frames: Annotated[int, Field(ge=1, le=MOST_SLOTS)] | None = None
     """Slots to record; None: until stopped."""
-    duration_s: Annotated[float, Field(gt=0)] | None = None
+    duration_s: Annotated[float, Field(gt=0, le=LONGEST_S)] | None = None
     """The same in seconds, turned into slots at the rig's rate."""
     at_ns: int | None = None
     """t0 (UTC); None: as soon as START can reach everyone."""

@@ -80,7 +80,7 @@ class SessionKeeper:
         stop = self._decode_hex(self.memory.stop)
         if not isinstance(start, Start):
             return
-        last_slot = stop.last_slot if isinstance(stop, Stop) else None
+        last_slot = stop.last_slot if isinstance(stop, Stop) else start.last_slot
         self.machine.on_start(start)
         if isinstance(stop, Stop):
             self.machine.on_stop(stop)
@@ -190,7 +190,7 @@ class SessionKeeper:
         self.memory.rate = str(start.rate)
         self._save()
         self._orders.to_workers(SessionOrder(start))
-        self._orders.to_capture(SessionOrder(start))
+        self._orders.to_capture(SessionOrder(start, start.last_slot))
 
     def _take_stop(self, stop: Stop, data: bytes) -> None:
         if stop.session == self.machine.finished:

@@ -11,7 +11,7 @@ class SessionOrder:
 
     start: Start
     last_slot: int | None = None
-    """Known when the STOP was given already."""
+    """Known when the START tells it, or the STOP was given already."""
     running: bool = True
     """False: it is over; encode and deliver what is left of it."""
 

@@ -23,6 +23,7 @@ starts = st.builds(
     gop=st.integers(1, 2**16 - 1),
     segment_slots=st.integers(1, 2**32 - 1),
     flags=st.sampled_from(StartFlag),
+    slots=st.integers(0, 2**63),
 )
 stops = st.builds(Stop, session=st.integers(1, 2**32 - 1), last_slot=st.integers(0, 2**63))
 

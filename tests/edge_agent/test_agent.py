@@ -8,6 +8,20 @@ from capture_protocol.nal import Codec
 from tests.support.agent_peer import AgentPeer, running_agent, spooled_files, wait_until
 
 
+def test_a_session_of_known_length_ends_without_a_stop(tmp_path):
+    peer = AgentPeer(tmp_path, ["cam0"])
+    with running_agent(peer):
+        peer.wait_registered()
+        peer.wait_locked()
+        peer.start(7, slots=45)
+        peer.wait_drained(7)
+        assert max(peer.ports["cam0"].units(7)) == 44
+        peer.stop(7, 44)
+        wait_until(lambda: [ack.of for ack in peer.of(Ack)] == ["start", "stop"], "both are taken")
+        assert all(ack.accepted for ack in peer.of(Ack))
+    peer.close()
+
+
 def test_a_session_is_recorded_from_start_to_drained(tmp_path):
     peer = AgentPeer(tmp_path, ["cam0", "cam1"])
     with running_agent(peer) as agent:

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import time
 
-from capture_protocol import DatagramCodec, SessionFolder, Stop
+from capture_protocol import DatagramCodec, EventKind, FrameRecord, SessionFolder, Stop
+from capture_protocol.events import iter_events
+from capture_protocol.frame import FRAME_SIZE
 from control_server.audit import AuditResult
 from tests.integration.conftest import MakeRig
 from tests.support.rig import MANAGER, TestRig, audited, failed, wait_for
@@ -114,6 +116,19 @@ def test_a_killed_manager_is_replaced_and_the_session_goes_on(rig: TestRig) -> N
     assert status["session"]["session"] == folder.read_plan().session
     rig.wait_sealed(folder)
     assert_nothing_lost(folder)
+
+
+def test_cameras_end_in_time_while_no_manager_runs(rig: TestRig) -> None:
+    folder = record(rig)
+    rig.wait_for_slot(folder, 30)
+    os.kill(rig.manager_pid(), signal.SIGKILL)
+    rig.wait_for_slot(folder, SLOTS + 60)
+    rig.status()  # starts the manager again
+    rig.wait_sealed(folder)
+    assert_nothing_lost(folder)
+    events = iter_events(folder.event_log("cam0", "capture").read_bytes())
+    frames = [event.payload for event in events if event.kind is EventKind.FRAME]
+    assert FrameRecord.unpack(frames[-1][:FRAME_SIZE]).slot == SLOTS - 1
 
 
 def test_a_start_lost_on_the_way_is_repeated(make_rig: MakeRig) -> None:
