@@ -78,7 +78,8 @@ class SessionPlan(_Document):
     def start(self) -> Start:
         """The session's START."""
         flags = StartFlag.FORCED if self.forced else StartFlag.NONE
-        return Start(self.session, self.t0_ns, self.rate, self.gop, self.segment_slots, flags)
+        head = (self.session, self.t0_ns, self.rate, self.gop, self.segment_slots)
+        return Start(*head, flags, self.frames or 0)
 
     def camera(self, name: str) -> PlannedCamera:
         """The camera called ``name``.
