@@ -8,7 +8,6 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from capture_protocol.datagram import Start, StartFlag
 from capture_protocol.errors import InputError
 from capture_protocol.grid import Grid
 from capture_protocol.publish import publish_text
@@ -73,13 +72,6 @@ class SessionPlan(_Document):
     def grid(self) -> Grid:
         """The session's grid on the rig's UTC."""
         return Grid(self.t0_ns, self.rate)
-
-    @property
-    def start(self) -> Start:
-        """The session's START."""
-        flags = StartFlag.FORCED if self.forced else StartFlag.NONE
-        head = (self.session, self.t0_ns, self.rate, self.gop, self.segment_slots)
-        return Start(*head, flags, self.frames or 0)
 
     def camera(self, name: str) -> PlannedCamera:
         """The camera called ``name``.

@@ -173,8 +173,9 @@ def plan(**request: object) -> tuple[object, DatagramCodec]:
 def test_plan_and_datagram_say_the_same() -> None:
     made, codec = plan(frames=90)
     start = codec.decode(bytes.fromhex(made.start_datagram), time.time_ns())
-    assert start == made.start
-    assert start.flags == StartFlag.FORCED
+    names = ("session", "t0_ns", "rate", "gop", "segment_slots")
+    assert [getattr(start, name) for name in names] == [getattr(made, name) for name in names]
+    assert (start.flags, start.slots) == (StartFlag.FORCED, 90)
     assert (made.frames, made.segment_slots) == (90, 10)
     lead_ms = (made.t0_ns - time.time_ns()) / 10**6
     assert 0 < lead_ms <= RIG.session.lead_ms + 1000 / made.rate

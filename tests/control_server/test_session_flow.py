@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capture_protocol import Manifest, SegmentName, TuttiError
+from capture_protocol import Manifest, SegmentName, Start, TuttiError
 from capture_protocol.control import Registered, Sealed
 from capture_protocol.handshake import (
     CHALLENGE_SIZE,
@@ -334,7 +334,9 @@ def test_node_that_missed_the_sealing_is_told_when_it_registers(tmp_path: Path) 
         rig.kill_server()
         rig.serve()
         late = FakeAgent(rig.place.nodes / "node0")
-        late.start_message = rig.folder(1).read_plan().start  # as if it still drained session 1
+        plan = rig.folder(1).read_plan()
+        start = Start(plan.session, plan.t0_ns, plan.rate, plan.gop, plan.segment_slots)
+        late.start_message = start  # as if it still drained session 1
         late.start()
         rig.agents.append(late)
         wait_until(lambda: Sealed(session=1, complete=True) in late.received, "the word")
