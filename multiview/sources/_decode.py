@@ -19,7 +19,12 @@ Numbered: TypeAlias = tuple[int, av.VideoFrame]
 
 
 def decode_packets(
-    file: PacketFile, entry: int, is_wanted: Callable[[int], bool], last: int | None = None
+    file: PacketFile,
+    entry: int,
+    is_wanted: Callable[[int], bool],
+    *,
+    last: int | None = None,
+    decoder: av.VideoCodecContext | None = None,
 ) -> Iterator[Numbered]:
     """Pictures with their packets' numbers, in order of presentation, from packet ``entry`` on.
 
@@ -27,11 +32,12 @@ def decode_packets(
     identified even if time stamps are missing, wrong or repeated. (PyAV's `opaque` would be the
     field for it, but its table is keyed by the object's address, which two decoders share.) A
     packet that cannot be decoded gives no picture, nor does one that is not wanted and to which
-    no other picture refers. After packet ``last`` the decoder is emptied.
+    no other picture refers. After packet ``last`` the decoder is emptied. ``decoder`` is the
+    stream's own unless another is given.
     """
     codec = None
     for number, packet in file.packets_from(entry):
-        codec = packet.stream.codec_context
+        codec = decoder or packet.stream.codec_context
         codec.skip_frame = "DEFAULT" if is_wanted(number) else "NONREF"
         packet.pts, packet.dts = number, None
         yield from _pictures(codec, packet)
@@ -48,20 +54,6 @@ def _pictures(codec: av.VideoCodecContext, packet: VideoPacket | None) -> Iterat
                 yield picture.pts, picture
     except av.error.FFmpegError:  # damaged, of an unknown kind, or the device failed
         return
-
-
-def glance(file: PacketFile, index: FrameIndex, number: int) -> av.VideoFrame | None:
-    """One frame alone, the soonest way: nothing behind its packet is decoded to push it out.
-
-    The decoder is emptied by that, so whoever reads on starts again at the entry point. None if no
-    picture comes, or if its second field may be in a packet behind it.
-    """
-    wanted = int(index.packet_of_frame[number])
-    entry = int(index.entry_of_frame[number])
-    for packet, picture in decode_packets(file, entry, wanted.__eq__, last=wanted):
-        if packet == wanted:
-            return None if picture.interlaced_frame else picture
-    return None
 
 
 def decoded_order(file: PacketFile) -> list[int]:

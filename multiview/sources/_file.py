@@ -15,7 +15,8 @@ import av
 from capture_protocol import FrameRecord
 from multiview.errors import SourceClosedError, SourceStalledError, SyncConfigError
 from multiview.sources._contract import Clock, Frame, Picture, VideoMetadata
-from multiview.sources._decode import DecodeRun, glance
+from multiview.sources._decode import DecodeRun
+from multiview.sources._glance import Glances
 from multiview.sources._index import FrameIndex
 from multiview.sources._indexed import IndexedFile
 from multiview.sources._numbered import NumberedSource, Times
@@ -110,6 +111,7 @@ class FileVideoSource(NumberedSource):
         self._window = FrameWindow(min(wanted, WINDOW_BYTES // bytes_per_frame))
         self._read_ahead = max(1, min(READ_AHEAD_FRAMES, READ_AHEAD_BYTES // bytes_per_frame))
         self._run: DecodeRun | None = None
+        self._glances = Glances(indexed.file, indexed.index)
         self._lost: set[int] = set()
         self._reads_onwards = 0
         self._decoded = 0
@@ -201,7 +203,7 @@ class FileVideoSource(NumberedSource):
         is_jump, self._decoded = self._is_jump(number), number
         if is_jump:
             self._stop_run()
-            picture = in_time(self._patience, partial(glance, file, self._index, number))
+            picture = in_time(self._patience, partial(self._glances.at, number))
             if picture is not None:
                 self._window.put(number, picture)
                 return picture

@@ -48,6 +48,8 @@ class PacketFile:
         self._keys: list[int] = []
         self._numbers: dict[tuple[int | None, int, int | None], int] = {}
         self._at_start = True
+        self.headers_change = False
+        """Packets carry new headers for the decoder, which only a reader of all of them has."""
 
     def scan(self, visit: Callable[[VideoPacket], None]) -> tuple[str, ...]:
         """Read every packet once, showing it to ``visit``; returns what was found wrong."""
@@ -57,6 +59,7 @@ class PacketFile:
             for packet in self._read():
                 self.rows.append(self._row(packet))
                 visit(packet)
+                self.headers_change |= packet.has_sidedata("new_extradata")
                 corrupt = packet.is_corrupt
         except av.error.FFmpegError as error:
             findings.append(f"unreadable after packet {len(self.rows)}: {error.strerror}")
