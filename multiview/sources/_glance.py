@@ -17,9 +17,10 @@ PLAIN_CODECS = frozenset({"h264", "hevc"})
 class Glances:
     """Single frames of a file, the soonest way: nothing behind a frame's packet is decoded.
 
-    Where it can be, that is done by a decoder of its own with one thread: the way to a frame is a
-    chain, in which more threads mostly wait for each other. The file's position is changed, so
-    whoever reads on starts again at the entry point.
+    Where it can be, that is done by a decoder of its own, whose threads share the slices of one
+    picture: the way to a frame is a chain, in which threads that each take a picture mostly wait
+    for each other. The file's position is changed, so whoever reads on starts again at the entry
+    point.
     """
 
     def __init__(self, file: PacketFile, index: FrameIndex) -> None:
@@ -45,17 +46,17 @@ class Glances:
         if file.device is not None or file.headers_change or named.name not in PLAIN_CODECS:
             return None
         if self._decoder is None:
-            self._decoder = _like(named)
+            self._decoder = _like(named, parallel=file.decoder_threads > 1)
         self._decoder.flush_buffers()
         return self._decoder
 
 
-def _like(named: av.VideoCodecContext) -> av.VideoCodecContext:
-    """A decoder in software, with one thread, that knows what the container says."""
+def _like(named: av.VideoCodecContext, *, parallel: bool) -> av.VideoCodecContext:
+    """A decoder in software that knows what the container says."""
     decoder = cast("av.VideoCodecContext", av.CodecContext.create(named.codec.name, "r"))
     decoder.extradata = named.extradata
     decoder.width, decoder.height = named.width, named.height
     decoder.color_range, decoder.colorspace = named.color_range, named.colorspace
     decoder.color_primaries, decoder.color_trc = named.color_primaries, named.color_trc
-    decoder.thread_count = 1
+    decoder.thread_type, decoder.thread_count = "SLICE", 0 if parallel else 1  # 0: by the cores
     return decoder

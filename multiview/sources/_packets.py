@@ -41,7 +41,7 @@ class PacketFile:
         self.path = patience.path
         self._patience = patience
         self.device = hardware_device() if hardware else None
-        self._decoder_threads = decoder_threads
+        self.decoder_threads = decoder_threads
         self.container, self.stream = self._open()
         self._has_pts = self.container.format.name not in FORMATS_WITHOUT_PTS
         self.rows: list[PacketRow] = []
@@ -114,7 +114,7 @@ class PacketFile:
             container.close()
             raise
         codec = stream.codec_context
-        codec.thread_type, codec.thread_count = "FRAME", self._decoder_threads
+        codec.thread_type, codec.thread_count = "FRAME", self.decoder_threads
         return container, stream
 
     def _open_container(self) -> InputContainer:
