@@ -22,7 +22,7 @@ LONG = 3600
 BOX = ("/usr/lib/tutti-vclock.so",)
 """What the box itself puts on a machine."""
 FAILS_ONCE = r"""[Service]
-ExecStartPre=/bin/sh -c 'test -e /run/failed-once || { touch /run/failed-once; exit 1; }'
+ExecStartPre=+/bin/sh -c 'test -e /run/failed-once || { touch /run/failed-once; exit 1; }'
 """
 
 
