@@ -47,6 +47,12 @@ def secrets(lab: Lab) -> dict[str, str]:
     return digests
 
 
+def readers(lab: Lab) -> dict[str, str]:
+    """Who may read what in /etc/tutti, on every machine."""
+    command = r"sudo find /etc/tutti -printf '%m %u:%g %p\n' | sort"
+    return {name: lab.ssh(name, command).stdout for name in machines(lab)}
+
+
 def _folder_digest(place: RigPlace) -> str:
     paths = sorted(path for path in (*place.keys.rglob("*"), *place.nodes.rglob("*")))
     return "\n".join(
@@ -129,7 +135,7 @@ def test_new_keys_need_every_node(lab: Lab) -> None:
 
 
 def test_new_keys_that_a_node_cannot_take_are_taken_back(lab: Lab) -> None:
-    before = secrets(lab)
+    before, readable = secrets(lab), readers(lab)
     drop_in = lab.fleet.machine("node0").root / "etc/systemd/system/edge-agent.service.d"
     drop_in.mkdir()
     (drop_in / "fails-once.conf").write_text(FAILS_ONCE)
@@ -144,6 +150,7 @@ def test_new_keys_that_a_node_cannot_take_are_taken_back(lab: Lab) -> None:
     assert "the rig keeps its old keys" in run.text
     lab.wait_ready()
     assert secrets(lab) == before
+    assert readers(lab) == readable
 
 
 def test_new_keys_reach_everyone(lab: Lab) -> None:
