@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-picamera2 test-ptp test-systemd test-archive test-first-boot archive bench bench-genlock bench-flash bench-audio bench-rtsp lint lint-ansible lint-systemd format pictures docs clean
+.PHONY: help setup demo test test-picamera2 test-ptp test-systemd test-archive test-first-boot test-fleet test-fleet-playbooks test-fleet-faults archive bench bench-genlock bench-flash bench-audio bench-ingest bench-rtsp lint lint-ansible lint-systemd format pictures docs clean
 
 help:            ## show the targets
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 20
