@@ -23,9 +23,8 @@ through the control link, which is encrypted and knows what runs."""
 
 _MAGIC = b"TUTI"
 _HEAD = struct.Struct(">4sBB2x16sQ")  # magic, version, kind, rig id, issued_ns
-_START = struct.Struct(
-    ">IQIIHHIQ"
-)  # session, t0_ns, rate num/den, gop, flags, segment_slots, slots
+# session, t0_ns, rate num, rate den, gop, flags, segment_slots, slots
+_START = struct.Struct(">IQIIHHIQ")
 _STOP = struct.Struct(">IQ")  # session, last slot
 _TAG_SIZE = 32
 

@@ -95,7 +95,7 @@ class CaptureLoop:
         for track in self._tracks:
             track.begin(recording)
             track.write_state(recording.session, AgentState.ARMED, AgentState.IDLE)
-        self._slot = self._grid.nearest_slot(monotonic_ns() + self._timer.spin_ns) + 1
+        self._slot = self._coming_slot()
         self._report(SessionTaken(order.start.session))
 
     def end(self, order: EndSession) -> None:
@@ -174,17 +174,24 @@ class CaptureLoop:
         following = self._slot + 1
         earliest_ns = monotonic_ns() + self._timer.spin_ns
         if self._grid.time_ns(following) < earliest_ns:
-            following = self._grid.nearest_slot(earliest_ns) + 1
+            following = self._coming_slot()
         self._slot = following
+
+    def _coming_slot(self) -> int:
+        """The next slot that can be released in time."""
+        return self._grid.nearest_slot(monotonic_ns() + self._timer.spin_ns) + 1
 
     def _read_clock(self) -> None:
         reading = read_clock(_CLOCK_ATTEMPTS)
         step_ns = self._clock.update(reading)
         recording = self._recording
-        if recording is None:
-            if step_ns:
-                self._clock.reset(reading)
-        elif step_ns:
+        if step_ns and (recording is None or not recording.capturing):
+            # There is no frame yet from which the grid could tear.
+            self._clock.reset(reading)
+            self._follow()
+            self._slot = self._coming_slot()
+            return
+        if step_ns and recording is not None:
             recording.judge_clock(self._discipline)
             self._write_clock(recording, EventKind.STEP, step_ns)
         self._follow()

@@ -16,6 +16,7 @@ _LAYOUT = struct.Struct("=Iiqqqddddqqqqq")
 """`struct clock_state`: natural alignment needs no padding in this order."""
 _STA_UNSYNC = 0x0040
 _NOMINAL_TICK = 10_000
+_UNKNOWN_ERROR_US = 16_000_000  # the kernel's at boot (NTP_PHASE_LIMIT)
 _NS_PER_S = 1_000_000_000
 
 
@@ -54,8 +55,8 @@ class VirtualClock:
                 0.0,
                 0,
                 _NOMINAL_TICK,
-                0,
-                0,
+                _UNKNOWN_ERROR_US,
+                _UNKNOWN_ERROR_US,
                 0,
             )
         )
