@@ -9,7 +9,7 @@ from capture_protocol.frame import MAX_UNCERTAINTY_NS
 from edge_agent.clock.discipline import UNKNOWN_DISCIPLINE, Discipline
 
 _STA_UNSYNC = 0x0040
-_UNKNOWN_ERROR_US = 16_000_000  # NTP_PHASE_LIMIT: nothing has bounded the error yet
+_UNKNOWN_ERROR_NS = 16_000_000_000  # NTP_PHASE_LIMIT: nothing has bounded the error yet
 _NS_PER_US = 1000
 _PPB_PER_FREQ = 1000 / 65536  # timex.freq counts 2^-16 ppm
 _NOMINAL_TICK_US = 10_000
@@ -40,14 +40,18 @@ class _Timex(ctypes.Structure):
 class KernelClock:
     """What adjtimex(2) says."""
 
-    synchronised: bool
-    """Somebody keeps it. The flag alone does not tell: ptp4l clears it when it starts, before it
-    follows anything; it bounds the error from when its servo is locked."""
+    flagged_synchronised: bool
+    """Not STA_UNSYNC; ptp4l clears that when it starts, before it follows anything."""
     max_error_ns: int
     """Grows by itself, 500 ns per ms, until the discipline renews it."""
     estimated_error_ns: int
     frequency_ppb: float
     """Correction that the discipline applies now."""
+
+    @property
+    def synchronised(self) -> bool:
+        """Somebody keeps it: the error is bounded, by ptp4l from when its servo is locked."""
+        return self.flagged_synchronised and self.max_error_ns < _UNKNOWN_ERROR_NS
 
 
 def read_kernel_clock() -> KernelClock:
@@ -62,13 +66,8 @@ def read_kernel_clock() -> KernelClock:
             "adjtimex is forbidden: the state of the clock cannot be read",
             hint="allow it in the unit: SystemCallFilter=adjtimex, and no ProtectClock",
         )
-    return _kernel_clock(timex)
-
-
-def _kernel_clock(timex: _Timex) -> KernelClock:
-    bounded = timex.maxerror < _UNKNOWN_ERROR_US
     return KernelClock(
-        synchronised=bounded and not timex.status & _STA_UNSYNC,
+        flagged_synchronised=not timex.status & _STA_UNSYNC,
         max_error_ns=timex.maxerror * _NS_PER_US,
         estimated_error_ns=timex.esterror * _NS_PER_US,
         frequency_ppb=timex.freq * _PPB_PER_FREQ + (timex.tick - _NOMINAL_TICK_US) * _PPB_PER_TICK,

@@ -138,7 +138,7 @@ def test_the_claim_is_never_below_the_mean_offset(offsets):
 def kernel(**changes):
     return KernelClock(
         **{
-            "synchronised": True,
+            "flagged_synchronised": True,
             "max_error_ns": 3_000_000,
             "estimated_error_ns": 0,
             "frequency_ppb": 0.0,
@@ -147,11 +147,17 @@ def kernel(**changes):
     )
 
 
+def test_a_flag_without_a_bound_is_no_discipline():
+    """As a ptp4l leaves the kernel that has started and follows nothing yet."""
+    assert not kernel(max_error_ns=16_000_000_000).synchronised
+    assert kernel(max_error_ns=15_999_000_000).synchronised
+
+
 def test_ntp_is_bounded_by_the_kernels_maximum_error():
-    assert ntp_discipline(kernel(synchronised=False)) is UNKNOWN_DISCIPLINE
+    assert ntp_discipline(kernel(flagged_synchronised=False)) is UNKNOWN_DISCIPLINE
     known = ntp_discipline(kernel())
     assert (known.source, known.uncertainty_ns) == (ClockSource.NTP, 3_000_000)
-    assert ntp_discipline(kernel(max_error_ns=10**12)).uncertainty_ns == MAX_UNCERTAINTY_NS
+    assert ntp_discipline(kernel(max_error_ns=10**10)).uncertainty_ns == MAX_UNCERTAINTY_NS
 
 
 def test_the_kernel_is_really_asked():
@@ -168,11 +174,13 @@ def test_a_shared_clock_has_no_error_between_agents():
 
 def test_waiting_ends_as_soon_as_the_kernel_says_so():
     answers = iter([False, False, True])
-    assert wait_for_discipline(10.0, lambda: kernel(synchronised=next(answers)))
+    assert wait_for_discipline(10.0, lambda: kernel(flagged_synchronised=next(answers)))
     assert list(answers) == []
 
 
 def test_waiting_does_not_last_for_ever():
     asked = []
-    assert not wait_for_discipline(0.0, lambda: asked.append(1) or kernel(synchronised=False))
+    assert not wait_for_discipline(
+        0.0, lambda: asked.append(1) or kernel(flagged_synchronised=False)
+    )
     assert asked == [1]
