@@ -5,6 +5,7 @@ a drifting clock of its own under stock ptp4l (deploy/fleet). All else is what a
 """
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from tests.system.truth import US, read_truth, spread_us, true_skew_ns
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(1200)]
 
-SECONDS = 60
-MAX_TRUE_SKEW_P99_US = 100.0
+SECONDS, RATE = 60, 30
+MAX_SKEW_US = 100.0
+MAX_ADDED_US = 25.0
+"""What the cameras may add to clocks that are themselves further apart than that (p99)."""
 
 
 def test_one_run_makes_bare_machines_a_rig(deployed: Deployed) -> None:
@@ -42,29 +45,39 @@ def test_preflight_is_green(lab: Lab) -> None:
         print(f"{name}: clock {lab.fleet.clock_error_ns(name) / US:+.1f} µs from the truth")
 
 
-def record(lab: Lab) -> tuple[SessionFolder, AuditResult]:
-    """A session and its deep audit."""
+def record(lab: Lab) -> tuple[SessionFolder, AuditResult, float]:
+    """A session, its deep audit, and how far apart the nodes' clocks truly were (p99, µs)."""
     print(f"\nready after {lab.wait_ready():.1f} s")
     folder = lab.start(SECONDS)
-    lab.wait_for_slot(folder, folder.read_plan().frames or 0)
+    end_ns = folder.read_plan().grid.time_ns(SECONDS * RATE)
+    nodes = set(lab.fleet.addresses()) - {SERVER}
+    apart_ns: list[int] = []
+
+    def watch() -> bool:
+        apart_ns.append(int(np.ptp([lab.fleet.clock_error_ns(name) for name in nodes])))
+        return time.time_ns() >= end_ns
+
+    lab.wait("the session ends", watch)
     lab.wait_sealed(folder)
     result = lab.audit(folder, deep=True)
     for check in result.checks:
         print(f"{check.verdict:8} {check.name}: {check.sentence}")
-    return folder, result
+    return folder, result, float(np.percentile(apart_ns, 99)) / US
 
 
 def test_a_session_passes_the_deep_audit(lab: Lab) -> None:
-    folder, result = record(lab)
+    folder, result, apart_us = record(lab)
     if sum(camera.missing.agent for camera in result.cameras):
         # Containers get no real-time priority: where the machine stood still, a frame was lost.
-        folder, result = record(lab)
+        folder, result, apart_us = record(lab)
     cameras = [read_truth(folder, camera.name) for camera in result.cameras]
-    print(f"true skew {spread_us(true_skew_ns(cameras))}")
+    print(f"clocks apart p99 {apart_us:.1f} µs, true skew {spread_us(true_skew_ns(cameras))}")
     assert result.verdict == "pass", result.sentence
-    assert [camera.delivered for camera in result.cameras] == [SECONDS * 30] * NODES
+    assert [camera.delivered for camera in result.cameras] == [SECONDS * RATE] * NODES
     assert all(camera.clock.sources == ["ptp_software"] for camera in result.cameras)
-    assert np.percentile(true_skew_ns(cameras), 99) / US <= MAX_TRUE_SKEW_P99_US
+    assert np.percentile(true_skew_ns(cameras), 99) / US <= max(
+        MAX_SKEW_US, apart_us + MAX_ADDED_US
+    )
 
 
 def test_a_second_run_changes_nothing(lab: Lab) -> None:
