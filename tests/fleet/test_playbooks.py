@@ -56,7 +56,7 @@ def readers(lab: Lab) -> dict[str, str]:
 def _folder_digest(place: RigPlace) -> str:
     paths = sorted(path for path in (*place.keys.rglob("*"), *place.nodes.rglob("*")))
     return "\n".join(
-        f"{path} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path}"
         for path in paths
         if path.is_file() and path.name != "node.toml"
     )
