@@ -17,7 +17,7 @@ NODES = 3
 def why_not() -> str:
     """Why the fleet cannot be tested here; empty if it can."""
     if os.environ.get("TUTTI_TEST_FLEET") != "1":
-        return "run by `make test-fleet` (root; ten minutes)"
+        return "run by `make test-fleet`, test-fleet-faults or test-fleet-playbooks (root)"
     if reason := lacking():
         return reason
     if not Path(BIN / "ansible-playbook").exists() and not shutil.which("ansible-playbook"):
